@@ -82,7 +82,7 @@ class NewJob:
     """Seconds after the due time within which the first start has to come."""
     deadline: Moment | None = None
     keep: float = 3600.0
-    """Seconds to keep the record when the job succeeded, expired or was cancelled; 0: not at all."""
+    """Seconds to keep the record if the job succeeded, expired or was cancelled; 0: not at all."""
     keep_failed: float = 30 * 86400.0
     """Seconds to keep the record when the job failed; 0: not at all."""
     lock: Lock | None = None
@@ -254,7 +254,7 @@ class Lapsed(NamedTuple):
 class Promoted(NamedTuple):
     """How many jobs became ready, and seconds until the next one is due (None: none waits)."""
 
-    count: int
+    moved: int
     next_due: float | None
 
 

@@ -71,7 +71,7 @@ class Store(Protocol):
     transactional: bool
     """``enqueue`` and ``finish`` can write in a transaction of the caller's."""
     blocking: bool
-    """``claim`` and ``wait`` sleep in the backend and are woken, rather than look again and again."""
+    """``claim`` and ``wait`` are woken by the backend, rather than looking again and again."""
 
     # -- producing ------------------------------------------------------------------
     def enqueue(self, jobs: Sequence[NewJob], *, connection: Any = None) -> list[Enqueued]:
