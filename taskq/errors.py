@@ -27,6 +27,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -151,10 +152,25 @@ class Control(Exception):
     """Raised by a task to decide what becomes of its own job."""
 
 
+def _checked(
+    where: str, delay: float | timedelta | datetime | None
+) -> float | timedelta | datetime | None:
+    if isinstance(delay, datetime):
+        if delay.utcoffset() is None:
+            raise InvalidOption(f"{where} is a naive datetime ({delay}); give it a time zone")
+    elif delay is not None and not isinstance(delay, timedelta):
+        if isinstance(delay, bool) or not isinstance(delay, int | float):
+            raise InvalidOption(f"{where} takes seconds or a timedelta, not {delay!r}")
+        if not math.isfinite(delay):
+            raise InvalidOption(f"{where} takes a finite number of seconds, not {delay!r}")
+    return delay
+
+
 class Retry(Control):
     """Try again. Uses an attempt; out of attempts the job fails.
 
-    :param delay: seconds or timedelta until the next attempt; None takes the task's backoff.
+    :param delay: seconds, timedelta or aware datetime until the next attempt; None takes the
+        task's backoff.
     :param priority: a new priority.
     :param args: new positional arguments (bound to the task's signature at once).
     :param kwargs: new keyword arguments.
@@ -164,13 +180,13 @@ class Retry(Control):
         self,
         reason: str = "",
         *,
-        delay: float | timedelta | None = None,
+        delay: float | timedelta | datetime | None = None,
         priority: int | None = None,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(reason or "the task asked for a retry")
-        self.delay = delay
+        self.delay = _checked("Retry(delay)", delay)
         self.priority = priority
         self.args_ = args
         self.kwargs_ = kwargs
@@ -193,7 +209,7 @@ class Snooze(Control):
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__("the task asked to run again later")
-        self.delay = delay
+        self.delay = _checked("Snooze(delay)", delay) or 0.0
         self.priority = priority
         self.args_ = args
         self.kwargs_ = kwargs

@@ -1,0 +1,135 @@
+"""The lane of ``def`` tasks: a pool of threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextvars import copy_context
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from taskq.job import Outcome
+from taskq.worker.executor import Executor
+from taskq.worker.interrupt import Guard
+from taskq.worker.run import Run
+
+Finished = Callable[[Run, Outcome], None]
+
+
+class ThreadLane:
+    """Up to ``size`` runs at once, each in a thread; threads are started as they are needed.
+
+    :param starting: told just before a run's function is called.
+    :param finished: told of each run's outcome, in the thread that ran it.
+    """
+
+    def __init__(
+        self, size: int, executor: Executor, starting: Callable[[Run], None], finished: Finished
+    ) -> None:
+        self.size = size
+        self._executor = executor
+        self._starting = starting
+        self._finished = finished
+        self._queue: SimpleQueue[Run | None] = SimpleQueue()
+        self._threads: set[threading.Thread] = set()
+        self._idle = 0
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """Runs that have not begun."""
+        return self._queue.qsize()
+
+    def put(self, runs: list[Run]) -> None:
+        for run in runs:
+            self._queue.put(run)
+        with self._lock:
+            missing = min(self.size - len(self._threads), len(runs) - self._idle)
+        for _ in range(missing):
+            self._add_thread()
+
+    def take_back(self) -> list[Run]:
+        """The runs that have not begun; they will not."""
+        taken: list[Run] = []
+        while True:
+            try:
+                run = self._queue.get_nowait()
+            except Empty:
+                return taken
+            if run is not None:
+                taken.append(run)
+
+    def replace(self) -> None:
+        """One thread hangs for good: let another take its place."""
+        with self._lock:
+            self.size += 1
+        self._add_thread()
+
+    def close(self) -> None:
+        """End the threads that are idle, and the others when they are."""
+        with self._lock:
+            self._closed = True
+            count = len(self._threads)
+        for _ in range(count):
+            self._queue.put(None)
+
+    def join(self, timeout: float) -> None:
+        end = time.monotonic() + timeout
+        for thread in list(self._threads):
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def _add_thread(self) -> None:
+        thread = threading.Thread(target=self._work, name="taskq.task", daemon=True)
+        with self._lock:
+            if self._closed:
+                return
+            self._threads.add(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        try:
+            while True:
+                self._idle += 1  # a hint for put(); a lost update costs a thread, no run
+                run = self._queue.get()
+                self._idle -= 1
+                if run is None:
+                    return
+                outcome = self._executor.prepare(run)
+                if outcome is None:
+                    outcome = self._call(run)
+                if run.end():
+                    self._finished(run, outcome)
+                else:
+                    return  # it overran and was given up: its thread has been replaced
+        finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
+
+    def _call(self, run: Run) -> Outcome:
+        value: Any = None
+        error: BaseException | None = None
+        guard = Guard()
+        try:
+            # A context of its own: what a task sets must not reach the next one.
+            value = copy_context().run(self._inside, run, guard)
+        except BaseException as raised:  # noqa: BLE001  # SystemExit too: the task fails, not the worker
+            error = raised
+            guard.disarm()
+        run.interrupt = None
+        outcome = self._executor.conclude(run, value, error)
+        if error is not None:
+            # The traceback holds the frames of the task, and they all its values.
+            error.__traceback__ = None
+        return outcome
+
+    def _inside(self, run: Run, guard: Guard) -> Any:
+        assert run.task is not None
+        with self._executor.around(run):
+            self._starting(run)
+            run.interrupt = guard.interrupt
+            try:
+                return run.task.fn(*run.args, **run.kwargs)
+            finally:
+                guard.disarm()
