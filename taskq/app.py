@@ -75,6 +75,8 @@ class TaskQ:
         """The middleware, outermost first."""
         self._defaults = overlay(Options(), self.config.defaults or {}, "app")
         self._options: weakref.WeakKeyDictionary[AnyTask, Options] = weakref.WeakKeyDictionary()
+        self.store_settings: dict[str, Any] | None = None if store is not None else self._settings()
+        """What another process needs to open the same store; None for a store of one's own."""
         self.store: Store = self._open() if store is None else store
         """The store. Making it does not reach out; its methods do, and raise StoreUnavailable."""
         add_app(self)
@@ -258,7 +260,7 @@ class TaskQ:
         task = self.tasks.find(job.task)
         return self.codec.decode(
             job.result,
-            Any if task is None else task.hints.returns,
+            Any if task is None else task.hints.result,
             where="result",
             context=job.task,
         )
@@ -274,14 +276,18 @@ class TaskQ:
         return self.codec.decode(data)
 
     # -- store -----------------------------------------------------------------------
-    def _open(self) -> Store:
+    def _settings(self) -> dict[str, Any]:
         config = self.config
         given: dict[str, Any] = {"max_ended": config.max_ended}
         if not config.url.startswith("memory:"):
             given["budget"] = config.budget
         if config.prefix is not None:
             given["prefix"] = config.prefix
-        return open_store(config.url, **given)
+        return {"url": config.url, "given": given}
+
+    def _open(self) -> Store:
+        settings = self._settings()
+        return open_store(settings["url"], **settings["given"])
 
     def async_store(self) -> AsyncStore:
         """The store's verbs for asyncio: its own, or the sync ones in a thread."""

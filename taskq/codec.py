@@ -212,9 +212,11 @@ class Codec:
         )
 
     def _call_tree(self, call: Call, hints: Hints | None, careful: bool) -> dict[str, Any]:
-        for name in call.kwargs:
-            if type(name) is not str:
-                raise Refused("kwargs", "has a name that is not a str")
+        if not _TEXT.issuperset(map(type, call.kwargs)):
+            raise Refused("kwargs", "has a name that is not a str")
+        if careful:
+            names = Writer(self._registry, ANYTHING, pickle=False, careful=True)
+            names.tree(list(call.kwargs), ("kwargs", "{name}"))
         tree: dict[str, Any] = {}
         if call.args:
             tree["a"] = [

@@ -15,9 +15,9 @@ import sys
 import typing
 from collections.abc import Iterator, Mapping
 from enum import Enum, Flag
-from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from taskq.codec_place import Place, Refused, name_of
 
@@ -102,9 +102,18 @@ def part_hints(cls: Any) -> Mapping[str, Any]:
     return {part.name: part.hint for part in layout(cls).parts}
 
 
-@lru_cache(maxsize=1024)
-def layout(cls: Any) -> Layout:
+_layouts: WeakKeyDictionary[type, Layout] = WeakKeyDictionary()
+
+
+def layout(cls: type) -> Layout:
     """The parts of a dataclass, NamedTuple or attrs class."""
+    known = _layouts.get(cls)
+    if known is None:
+        known = _layouts[cls] = _layout(cls)
+    return known
+
+
+def _layout(cls: type) -> Layout:
     hints = annotations_of(cls)
     parts: list[Part] = []
     for name, argument, default, declared in _fields(cls):
@@ -112,10 +121,9 @@ def layout(cls: Any) -> Layout:
         if default is None and hint is not Any:
             hint = typing.Union[hint, None]  # noqa: UP007 - the hint may be a text
         parts.append(Part(name, argument, hint))
-    taken = {part.argument: None for part in parts if part.argument is not None}
     obstacle = ""
     try:
-        inspect.signature(cls).bind(**taken)
+        inspect.signature(cls).bind(**{one.argument: None for one in parts if one.argument})
     except (TypeError, ValueError) as error:
         obstacle = f"cannot be rebuilt by calling it with its fields: {error}"
     return Layout(tuple(parts), obstacle)
@@ -274,9 +282,7 @@ def _complaint(error: Exception) -> str:
     errors: Any = getattr(error, "errors", None)
     if not callable(errors):
         return f"{type(error).__name__}: {error}"
-    told: list[dict[str, Any]] = errors(
-        include_url=False, include_context=False, include_input=False
-    )
+    told: Any = errors(include_url=False, include_context=False, include_input=False)
     return "; ".join(
         f"{'.'.join(map(str, one['loc'])) or 'the value'}: {one['msg']}" for one in told[:5]
     )

@@ -192,7 +192,7 @@ class Executor:
         priority: int | None = None
         try:
             if error is None:
-                hint = Any if task is None else task.hints.returns
+                hint = Any if task is None else task.hints.result
                 result = self.app.codec.encode(value, hint, where="the result", context=claim.task)
             elif isinstance(error, Retry | Snooze):
                 priority = error.priority

@@ -63,6 +63,7 @@ class QueueOrder:
             queues = parse_queues(queues)
         self._exclude = frozenset(exclude)
         self._named = named
+        self.strict = strict
         self._random = rand or random.Random()
         self._fixed: list[str] | None = None
         self._weights: dict[str, int] | None = None

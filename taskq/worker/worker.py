@@ -135,10 +135,10 @@ class Worker:
         """Outcomes written so far."""
         self.last_round_trip = time.monotonic()
         self._slots = slots
-        self._supervised = supervised
         self._condemned = condemned
         self._quiet = threading.Condition()
         self._stopped = False
+        self._hurried = threading.Event()
         self.info = WorkerInfo(
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -171,6 +171,7 @@ class Worker:
             self._services.insert(1, self.keeper)
         for service in self._services:
             service.crashed = self.crashed
+        self.keeper.crashed = self.crashed
 
     # -- life -------------------------------------------------------------------------
     def start(self) -> Worker:
@@ -192,7 +193,7 @@ class Worker:
         self._stopped = True
         grace = self.grace if grace is None else grace
         self._stop_claiming()
-        if not self._wait_quiet(grace):
+        if not self._wait_quiet(grace, hurried=self._hurried):
             for run in list(self.held):
                 self.limits.cut(run, WorkerStopping("the worker stops"))
             if not self._wait_quiet(INTERRUPT_GRACE):
@@ -202,6 +203,7 @@ class Worker:
         self._drain()
         for lane in self.lanes.values():
             lane.close()
+        self.keeper.stop()
         for service in reversed(self._services):
             service.stop()
         for service in self._services:
@@ -227,12 +229,12 @@ class Worker:
             self._give_back(run)
         self.give_back_waiting()
 
-    def _wait_quiet(self, timeout: float) -> bool:
+    def _wait_quiet(self, timeout: float, hurried: threading.Event | None = None) -> bool:
         end = time.monotonic() + timeout
         with self._quiet:
             while self.held:
                 left = end - time.monotonic()
-                if left <= 0:
+                if left <= 0 or (hurried is not None and hurried.is_set()):
                     return False
                 self._quiet.wait(min(left, 0.5))
         return True
@@ -274,6 +276,19 @@ class Worker:
 
     def on_lease(self, lease: str) -> None:
         """A new lease was opened; for the process that renews it."""
+
+    def on_done(self) -> None:
+        """It has ended by itself."""
+
+    def renew_yourself(self) -> None:
+        """The process that renewed the lease is gone."""
+        self.keeper.start()
+
+    def hurry(self) -> None:
+        """Told to stop again: the grace is over now."""
+        self._hurried.set()
+        with self._quiet:
+            self._quiet.notify_all()
 
     def lost(self, lease: str) -> None:
         """The lease is lost: interrupt what runs under it, and go on under a new one."""
@@ -432,12 +447,16 @@ class Worker:
         if next_due is not None and next_due <= 0:
             self.upkeep.due_in(0.0)
         elif not self.held and self.finisher.drained and self.claimer.found_nothing:
-            self.done.set()
+            self._end()
 
     def crashed(self, role: str) -> None:
         """A service ended on an unforeseen error: the worker ends, loudly."""
         self.broken = role
+        self._end()
+
+    def _end(self) -> None:
         self.done.set()
+        self.on_done()
 
 
 def _slots(name: str, given: int | None, default: int) -> int:

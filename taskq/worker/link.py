@@ -1,0 +1,50 @@
+"""The pipe between a supervisor and its child: JSON objects, one a line."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+Message = dict[str, Any]
+
+
+class Link:
+    """One end. Sending never fails: an end that is gone is noticed by reading."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._socket = end
+        self._lock = threading.Lock()
+        self._rest = b""
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def send(self, **message: Any) -> None:
+        data = json.dumps(message).encode() + b"\n"
+        try:
+            with self._lock:
+                self._socket.sendall(data)
+        except OSError:
+            pass  # the other end is gone; whoever reads learns of it and acts
+
+    def read(self) -> list[Message] | None:
+        """The messages that have come; None: the other end is gone."""
+        try:
+            data = self._socket.recv(1 << 16)
+        except OSError:
+            return None
+        if not data:
+            return None
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def __iter__(self) -> Iterator[Message]:
+        """The messages as they come, until the other end is gone."""
+        while (messages := self.read()) is not None:
+            yield from messages
+
+    def close(self) -> None:
+        self._socket.close()
