@@ -312,10 +312,10 @@ class TaskQ:
         processes survive a task that hangs or dies.
 
         :param settings: ``queues``, ``exclude``, ``concurrency``, ``async_concurrency``,
-            ``strict``, ``burst``, ``grace``; see `taskq.worker.Worker`.
+            ``strict``, ``burst``, ``grace``; see `taskq.worker.worker.Worker`.
         """
         # By name: the worker is a floor above, and knows the app; the app need not know it.
-        worker = importlib.import_module("taskq.worker").Worker(self, **settings)
+        worker = importlib.import_module("taskq.worker.worker").Worker(self, **settings)
         return cast("AbstractContextManager[Any]", worker)
 
     def __repr__(self) -> str:
