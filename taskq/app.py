@@ -68,7 +68,9 @@ class TaskQ:
             pickle=self.config.pickle,
             types=(types := tuple(types)),
         )
-        self._unsigned = Codec(pickle=self.config.pickle, types=types)
+        self._unsigned = Codec(
+            max_size=self.config.max_size, pickle=self.config.pickle, types=types
+        )
         self.tasks = Registry(shared)
         self.inspector = Inspector(self)
         self.layers: list[Middleware] = []
@@ -265,12 +267,11 @@ class TaskQ:
             context=job.task,
         )
 
-    def read_call(self, job: Job) -> tuple[tuple[Any, ...], dict[str, Any], tuple[str, ...]]:
-        """A job's arguments and tags. :raises DecodeError: they cannot be read."""
+    def read_call(self, job: Job) -> Call:
+        """A job's arguments, tags and headers. :raises DecodeError: they cannot be read."""
         task = self.tasks.find(job.task)
         hints = None if task is None else task.hints
-        call = self.codec.decode_call(job.payload, hints, context=job.task)
-        return call.args, call.kwargs, call.tags
+        return self.codec.decode_call(job.payload, hints, context=job.task)
 
     def read_value(self, data: bytes) -> Any:
         return self.codec.decode(data)

@@ -57,6 +57,7 @@ __all__ = ["Call", "Codec", "Hints", "Shape"]
 _SIGNED = b"hmac-sha256:"
 _BODY = len(_SIGNED) + 64 + 1
 _TEXT = frozenset({str})
+_EXTRAS = {"h": "headers", "t": "tags", "o": "options"}
 _SPACE = " \t\r\n"
 
 
@@ -128,13 +129,9 @@ class Codec:
         tree, tagged = self._parsed(data, where, context)
         shape = Shape.of(hint)
         try:
-            if tagged:
-                as_is = type(tree) is dict and tree.keys() == {"$as_is"}
-                reader = Reader(self._registry, shape, pickle=self._pickle)
-                tree = reader.value(tree["$as_is"] if as_is else tree, where)
-                if as_is:
-                    return tree
-            return tree if shape.revive is None else shape.revive(tree, where)
+            if tagged and type(tree) is dict and tree.keys() == {"$as_is"}:
+                return self._read(tree["$as_is"], shape, where)
+            return self._value(tree, shape, where, tagged)
         except (Refused, RecursionError) as error:
             raise _decode_error(error, where) from error
 
@@ -187,10 +184,10 @@ class Codec:
             if tagged or not (hints is None or hints.plain):
                 for index, one in enumerate(args):
                     shape = ANYTHING if hints is None else hints.at(index)
-                    args[index] = self._value(one, shape, ("args", index))
+                    args[index] = self._value(one, shape, ("args", index), tagged)
                 for name, one in kwargs.items():
                     shape = ANYTHING if hints is None else hints.named(name)
-                    kwargs[name] = self._value(one, shape, ("kwargs", (name,)))
+                    kwargs[name] = self._value(one, shape, ("kwargs", (name,)), tagged)
             call = Call(tuple(args), kwargs)
             if tree:
                 self._read_extras(call, tree)
@@ -245,7 +242,7 @@ class Codec:
     def _read_extras(self, call: Call, tree: dict[str, Any]) -> None:
         """Headers, tags and options; the tree holds nothing else but what is unknown."""
         for key, content in tree.items():
-            match key, self._value(content, ANYTHING, f'"{key[:60]}"'):
+            match key, self._read(content, ANYTHING, _EXTRAS.get(key, "the call")):
                 case "h", dict() as headers if all(type(v) is str for v in headers.values()):
                     call.headers = headers
                 case "t", list() as tags if all(type(one) is str for one in tags):
@@ -265,8 +262,11 @@ class Codec:
         writer = Writer(self._registry, shape, pickle=self._pickle, careful=careful)
         return writer.tree(value, place)
 
-    def _value(self, tree: Any, shape: Shape, place: Place) -> Any:
-        value = Reader(self._registry, shape, pickle=self._pickle).value(tree, place)
+    def _read(self, tree: Any, shape: Shape, place: Place) -> Any:
+        return Reader(self._registry, shape, pickle=self._pickle).value(tree, place)
+
+    def _value(self, tree: Any, shape: Shape, place: Place, tagged: bool) -> Any:
+        value = self._read(tree, shape, place) if tagged else tree
         return value if shape.revive is None else shape.revive(value, place)
 
     def _body(self, build: Callable[[bool], Any], where: str) -> bytes:

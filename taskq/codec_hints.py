@@ -24,6 +24,7 @@ from taskq.codec_records import (
     is_model,
     is_record,
     layout,
+    or_none,
     part_hints,
     put_together,
     validate_model,
@@ -97,9 +98,7 @@ class Hints:
             return (), rest, named, others
         for parameter in parameters:
             hint = hints.get(parameter.name, Any)
-            if parameter.default is None and hint is not Any:
-                hint = typing.Union[hint, None]  # noqa: UP007 - the hint may be a text
-            shape = Shape.of(hint)
+            shape = Shape.of(or_none(hint) if parameter.default is None else hint)
             if parameter.kind is parameter.VAR_POSITIONAL:
                 rest = shape
             elif parameter.kind is parameter.VAR_KEYWORD:
@@ -292,7 +291,7 @@ def _record(cls: type, args: tuple[Any, ...]) -> Revive:
         def revive(value: Any, place: Place) -> Any:
             if type(value) not in _PLAIN:
                 return value
-            if type(value) is not dict:
+            if type(value) is not dict or not all(type(name) is str for name in value):
                 raise _misfit(value, place, name_of(cls))
             if not parts:  # not before it is needed: a class may mention itself
                 parts.update(

@@ -73,14 +73,14 @@ def annotations_of(owner: Any) -> dict[str, Any]:
     except Exception:  # noqa: BLE001 - annotations are arbitrary code; each is tried again
         found: dict[str, Any] = {}
     for scope in reversed(owner.__mro__) if isinstance(owner, type) else (owner,):
+        names = getattr(inspect.unwrap(scope), "__globals__", {})
         if isinstance(scope, type):
-            declared = vars(scope).get("__annotations__", {})
             names = {**vars(sys.modules.get(scope.__module__, typing)), **vars(scope)}
-        else:
-            declared = getattr(scope, "__annotations__", {})
-            names = getattr(inspect.unwrap(scope), "__globals__", {})
-        for name, hint in declared.items():
-            found[name] = _resolved(name, hint, names)
+        try:
+            declared = inspect.get_annotations(scope)
+        except Exception:  # noqa: BLE001, S112 - as above; then nothing is known of this scope
+            continue
+        found.update({name: _resolved(name, hint, names) for name, hint in declared.items()})
     return found
 
 
@@ -90,6 +90,14 @@ def _resolved(name: str, hint: Any, names: dict[str, Any]) -> Any:
         return typing.get_type_hints(holder, names, include_extras=True)[name]
     except Exception:  # noqa: BLE001 - see annotations_of
         return hint
+
+
+def or_none(hint: Any) -> Any:
+    """The hint of something whose default is None, which its annotation need not say."""
+    try:
+        return hint if hint is Any else typing.Union[hint, None]  # noqa: UP007 - may be a text
+    except (TypeError, SyntaxError):
+        return hint  # an annotation that is no type at all
 
 
 def part_hints(cls: Any) -> Mapping[str, Any]:
@@ -118,9 +126,7 @@ def _layout(cls: type) -> Layout:
     parts: list[Part] = []
     for name, argument, default, declared in _fields(cls):
         hint = hints.get(name, declared)
-        if default is None and hint is not Any:
-            hint = typing.Union[hint, None]  # noqa: UP007 - the hint may be a text
-        parts.append(Part(name, argument, hint))
+        parts.append(Part(name, argument, or_none(hint) if default is None else hint))
     obstacle = ""
     try:
         inspect.signature(cls).bind(**{one.argument: None for one in parts if one.argument})

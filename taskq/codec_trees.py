@@ -90,9 +90,9 @@ class Registry:
         """
         if type(name) is not str:
             return None
-        cls = shape.by_name.get(name) or self._by_name.get(name)
-        if cls is not None:
-            return cls
+        for known in (shape.by_name, self._by_name):
+            if name in known:
+                return known[name]
         qualname = name.rpartition(":")[2]
         same = {one for one in (*shape.names, *self._names) if one.__qualname__ == qualname}
         return same.pop() if len(same) == 1 else None
@@ -236,7 +236,9 @@ class Writer:
         state = take_model_apart(model)
         values: dict[str, Any] = {}
         trees: dict[str, Any] = {}
-        refusal = Refused(place, "would not come back as it is: its validation changes it")
+        refusal = Refused(
+            place, "would not come back equal: its validation, or a private attribute, changes it"
+        )
         for part, one in state.values.items():
             inside = (place, f".{part}")
             try:
@@ -259,13 +261,13 @@ class Writer:
         )
         if self._shape.unresolved:
             return (
-                f"is a {name}, but the annotation's name {self._shape.unresolved!r} could not be "
+                f"is of type {name}, but the annotation's name {self._shape.unresolved!r} could not be "
                 f"resolved (is it imported under TYPE_CHECKING only?): {advice}"
             )
         base = self._registry.base_of(cls, self._shape)
         if base is not None:
-            return f"is a {name}, a subclass of {base.__name__} that is not named itself: {advice}"
-        return f"is a {name}, which no annotation names: {advice}"
+            return f"is of type {name}, a subclass of {base.__name__} that is not named itself: {advice}"
+        return f"is of type {name}, which no annotation names: {advice}"
 
 
 def _why_not(cls: type) -> str:
@@ -273,11 +275,11 @@ def _why_not(cls: type) -> str:
     if base is not None:
         # The value might survive, its class would not.
         return (
-            f"is a {name_of(cls)}, a subclass of {base.__name__} that would come back as a mere "
+            f"is of type {name_of(cls)}, a subclass of {base.__name__} that would come back as a mere "
             f"{base.__name__}: convert it with {base.__name__}(...) or the like"
         )
     advice = _ADVICE.get(cls, "send its id or its plain values instead")
-    return f"is a {name_of(cls)}, which cannot travel: {advice}"
+    return f"is of type {name_of(cls)}, which cannot travel: {advice}"
 
 
 _ORDINARY = {*SCALARS, *_CONTAINERS, *WRITERS, list, dict} - {type(None)}

@@ -106,6 +106,7 @@ def _setting(
 ) -> Any:
     return field(
         default=default,
+        repr=not secret,
         metadata={"check": check, "takes": takes, "doc": doc, "secret": secret},
     )
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
+from taskq.codec import Call
 from taskq.errors import (
     CodecError,
     JobCancelled,
@@ -36,7 +37,7 @@ class Reader(Protocol):
     def store(self) -> Store: ...
     def async_store(self) -> AsyncStore: ...
     def read_result(self, job: Job) -> Any: ...
-    def read_call(self, job: Job) -> tuple[tuple[Any, ...], dict[str, Any], tuple[str, ...]]: ...
+    def read_call(self, job: Job) -> Call: ...
     def read_value(self, data: bytes) -> Any: ...
 
 
@@ -102,7 +103,9 @@ def info_of(app: Reader, job: Job) -> JobInfo:
     try:
         if job.progress is not None:
             info.progress = app.read_value(job.progress)
-        info.args, info.kwargs, info.tags = app.read_call(job)
+        call = app.read_call(job)
+        info.args, info.kwargs = call.args, call.kwargs
+        info.tags, info.headers = tuple(call.tags), call.headers
     except CodecError as error:
         info.unreadable = str(error)
     return info

@@ -20,6 +20,9 @@ LANES: tuple[Lane, Lane] = ("thread", "loop")
 
 MIN_PRIORITY, MAX_PRIORITY = -100, 100
 
+MAX_SECONDS = 100 * 366 * 86400.0
+"""The longest duration, a century: a longer one is a mistake of unit, or means None."""
+
 
 class State(StrEnum):
     """Where a job stands. A job is in exactly one state."""

@@ -14,14 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypedDict
 
 from taskq.errors import InvalidOption
-from taskq.job import MAX_PRIORITY, MIN_PRIORITY, Moment
+from taskq.job import MAX_PRIORITY, MAX_SECONDS, MIN_PRIORITY, Moment
 from taskq.retry import DEFAULT_BACKOFF, Backoff, Exponential
 
 Seconds = float | timedelta
 ExceptionTypes = type[BaseException] | tuple[type[BaseException], ...]
-
-MAX_SECONDS = 100 * 366 * 86400.0
-"""Longer durations are refused: they are a mistake of unit, or mean None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ def duration(name: str, value: object) -> float:
     :raises InvalidOption: for anything else, NaN, infinity, or more than a century.
     """
     if isinstance(value, timedelta):
-        return value.total_seconds()
+        value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidOption(f"{name} takes seconds (a number) or a timedelta, not {_typed(value)}")
     try:
@@ -395,8 +392,8 @@ OPTIONS: dict[str, Option] = {
             "max_deaths",
             _whole(0, 1000),
             "0 or more",
-            "How often the job may lose its worker process while it runs and be run again; "
-            "after that it fails with the reason 'killed its worker'. 0: never run again.",
+            "After so many deaths in a row of the worker process that runs it, the job fails with "
+            "the reason 'killed its worker'. 0 and 1: it is never run again after a death.",
             ("app", "task"),
         ),
         Option(

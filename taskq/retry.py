@@ -27,7 +27,7 @@ from taskq.errors import (
     TaskNotFound,
     WorkerStopping,
 )
-from taskq.job import State
+from taskq.job import MAX_SECONDS, State
 
 logger = logging.getLogger("taskq.retry")
 
@@ -133,11 +133,14 @@ def decide(
     error: BaseException | None,
     now: float,
     *,
+    ours: bool = True,
     unknown_after: float = 7 * 86400.0,
     rand: Callable[[], float] = random.random,
 ) -> Decision:
     """What becomes of a job whose run ended with ``error`` (None: it returned).
 
+    :param ours: the error is taskq's own finding (the task is unknown, the worker stops …). An
+        error that came out of the task's function is the task's, whatever its class.
     :param now: the store's time, in seconds since the epoch.
     :param unknown_after: seconds after its enqueue for which a job whose task is unknown is kept.
     :param rand: gives numbers in [0, 1) for jitter.
@@ -145,28 +148,32 @@ def decide(
     attempt = job.attempts + 1
     if error is None:
         return Decision(State.SUCCEEDED, attempts=attempt)
-    if isinstance(error, WorkerStopping):
-        return Decision(State.READY, attempts=job.attempts, deaths=job.deaths)
     if isinstance(error, Snooze):
         return Decision(State.SCHEDULED, _wait(error.delay, now), job.attempts)
-    if isinstance(error, Cancel | CancelRequested):
+    if isinstance(error, Cancel):
         return Decision(State.CANCELLED, attempts=attempt)
-    if isinstance(error, WorkerDied):
-        return _died(policy, job)
-    if isinstance(error, TaskNotFound):
-        return _unknown(job, now, unknown_after)
+    if ours:
+        if isinstance(error, WorkerStopping):
+            return Decision(State.READY, attempts=job.attempts, deaths=job.deaths)
+        if isinstance(error, CancelRequested):
+            return Decision(State.CANCELLED, attempts=attempt)
+        if isinstance(error, WorkerDied):
+            return _died(policy, job)
+        if isinstance(error, TaskNotFound):
+            return _unknown(job, now, unknown_after)
 
     def failed(reason: str) -> Decision:
         return Decision(State.FAILED, attempts=attempt, reason=reason)
 
     if isinstance(error, Fail):
         return failed("the task gave up")
-    if isinstance(error, DeadlineExceeded):
-        return failed("its deadline passed")
-    if isinstance(error, DecodeError):
-        return failed("its arguments cannot be read")
-    if isinstance(error, EncodeError):
-        return failed("its result cannot be stored")
+    if ours:
+        if isinstance(error, DeadlineExceeded):
+            return failed("its deadline passed")
+        if isinstance(error, DecodeError):
+            return failed("its arguments cannot be read")
+        if isinstance(error, EncodeError):
+            return failed("its result cannot be stored")
     if isinstance(error, policy.give_up_on):
         return failed("give_up_on names this error")
     if not isinstance(error, Retry) and not isinstance(error, policy.retry_on):
@@ -219,8 +226,8 @@ def _backoff(
 def _wait(delay: float | timedelta | datetime, now: float) -> float:
     """Seconds to wait, never negative."""
     if isinstance(delay, datetime):
-        return max(delay.timestamp() - now, 0.0)
+        return min(max(delay.timestamp() - now, 0.0), MAX_SECONDS)
     seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
     if not math.isfinite(seconds):
         raise ValueError(f"a delay takes a finite number of seconds, not {delay!r}")
-    return max(seconds, 0.0)
+    return min(max(seconds, 0.0), MAX_SECONDS)

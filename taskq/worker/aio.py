@@ -19,6 +19,8 @@ from taskq.worker.run import Run
 
 logger = logging.getLogger("taskq.worker")
 
+_GONE = object()
+
 
 class LoopLane:
     """Runs coroutines side by side on one loop. Same parameters as ``ThreadLane``'s."""
@@ -36,16 +38,26 @@ class LoopLane:
         self._finished = finished
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: dict[Run, None] = {}
         self._thread = threading.Thread(target=self._serve, name="taskq.loop", daemon=True)
         self._thread.start()
 
     @property
     def waiting(self) -> int:
-        """Runs that have not begun: none waits here, each begins at once."""
-        return 0
+        """Runs that have not begun: none for long, unless a task blocks the loop."""
+        return len(self._waiting)
 
     def put(self, runs: list[Run]) -> None:
+        self._waiting.update(dict.fromkeys(runs))
         self._loop.call_soon_threadsafe(self._launch, runs)
+
+    def take_back(self) -> list[Run]:
+        """The runs that have not begun; they will not."""
+        taken = []
+        for run in list(self._waiting):
+            if self._waiting.pop(run, _GONE) is None:
+                taken.append(run)
+        return taken
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -73,6 +85,8 @@ class LoopLane:
             task.add_done_callback(self._tasks.discard)
 
     async def _one(self, run: Run) -> None:
+        if self._waiting.pop(run, _GONE) is _GONE:
+            return  # taken back
         try:
             outcome = self._executor.prepare(run)
             if outcome is None:
@@ -98,6 +112,8 @@ class LoopLane:
             with self._executor.around(run):
                 self._starting(run)
                 run.interrupt = interrupt
+                if run.cut is not None:
+                    raise run.cut  # it came before there was anything to interrupt
                 value = await run.task.fn(*run.args, **run.kwargs)
         except BaseException as raised:  # noqa: BLE001  # CancelledError and SystemExit too: the run's end
             error = raised

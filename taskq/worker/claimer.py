@@ -22,6 +22,8 @@ AHEAD = 0.03
 MOST_AHEAD = 500
 LATE = 0.1
 """Seconds after which a claim that has not started is given back."""
+CLOSED = 0.2
+"""Seconds for which a lane that was late claims nothing."""
 LONGEST_WAIT = 15.0
 """Seconds that one call waits in the store for a job; it is woken, this is for safety only."""
 
@@ -29,29 +31,36 @@ LONGEST_WAIT = 15.0
 class Pace:
     """How fast one lane is, and so how much may be claimed ahead."""
 
-    __slots__ = ("held", "mean")
+    __slots__ = ("closed_until", "mean", "most_ahead")
 
-    def __init__(self) -> None:
-        self.held = 0
-        """Runs of the lane that have no outcome yet."""
+    def __init__(self, most_ahead: int) -> None:
+        self.most_ahead = most_ahead
         self.mean: float | None = None
         """Seconds that a run takes, weighted towards the latest ones."""
+        self.closed_until = 0.0
 
     def ended(self, seconds: float) -> None:
         mean = self.mean
         self.mean = seconds if mean is None else mean + (seconds - mean) * 0.05
 
     def was_late(self) -> None:
-        """What was claimed ahead did not start in time: claim nothing ahead for a while."""
+        """What was claimed did not start in time: claim nothing for a moment, and then nothing
+        ahead until runs have shown to be short again."""
         self.mean = 1.0
+        self.closed_until = time.monotonic() + CLOSED
 
-    def room(self, size: int) -> int:
-        """How many more to claim for ``size`` slots."""
+    def closed(self) -> bool:
+        if self.closed_until and time.monotonic() >= self.closed_until:
+            self.closed_until = 0.0
+        return self.closed_until > 0
+
+    def target(self, size: int) -> int:
+        """How many to hold for ``size`` slots."""
+        if self.closed():
+            return 0
         if self.mean is None:
-            ahead = 0
-        else:
-            ahead = min(MOST_AHEAD, int(size * AHEAD / max(self.mean, 1e-6)))
-        return size + ahead - self.held
+            return size
+        return size + min(self.most_ahead, int(size * AHEAD / max(self.mean, 1e-6)))
 
 
 class Claimer(Service):
@@ -65,8 +74,8 @@ class Claimer(Service):
         self._alone: list[Run] = []
         self.waits_without: frozenset[Lane] = frozenset()
         """Lanes that were full when the claim that now waits in the store was made."""
-        self.found_nothing = False
-        """The last claim found nothing that was ready."""
+        self.enough: dict[Lane, int] = {}
+        """Lanes that have enough for now, and how many they may hold when it wants to hear."""
 
     def nudge(self) -> None:
         """Something changed: a slot is free, a lane is done, the worker stops."""
@@ -79,7 +88,7 @@ class Claimer(Service):
         if lease is None:
             lease = worker.open_lease()
             self._number = 1
-        self._give_back_late()
+        worker.give_back_late()
         if self._alone:
             self._run_alone()
             return
@@ -88,12 +97,17 @@ class Claimer(Service):
         if not own:
             self._wait_for_room()
             return
-        waiting = any(lane.waiting for lane in worker.lanes.values())
+        waiting = self._holds_ahead()
         wait = 0.0 if waiting or worker.burst else LONGEST_WAIT
+        if wait and any(pace.closed() for pace in worker.paces.values()):
+            wait = CLOSED
         if wait:
             self.waits_without = frozenset(
                 lane for lane in worker.lanes if lane not in limits and worker.has_tasks(lane)
             )
+            if any(self._wanted(lane) > 0 for lane in self.waits_without):
+                return  # a slot became free meanwhile, and nobody would wake the claim for it
+        quiet = not worker.busy and worker.finisher.drained
         try:
             claimed = worker.store.claim(lease, self._number, worker.order.next(), limits, wait)
         except LeaseLost:
@@ -103,30 +117,42 @@ class Claimer(Service):
             self.waits_without = frozenset()
         worker.round_trip()
         worker.upkeep.due_in(claimed.next_due)
-        self.found_nothing = not claimed.claims
         if claimed.claims:
             self._number += 1
             received = time.monotonic()
             self._dispatch([Run(claim, lease, received) for claim in claimed.claims])
         elif worker.burst:
-            worker.maybe_done(claimed.next_due)
-            self._wait_for_room()
+            if claimed.next_due is not None and claimed.next_due <= 0:
+                worker.store.promote()
+            elif quiet:
+                worker.end()  # jobs of the future are left
+            else:
+                self._wait_for_room()
         elif waiting:
             self._wait_for_room()
 
     def _wanted(self, name: Lane) -> int:
         """How many to claim for a lane; 0 while it has enough for now."""
-        lane, pace = self._worker.lanes[name], self._worker.paces[name]
-        room = pace.room(lane.size)
+        worker = self._worker
+        lane, held = worker.lanes[name], len(worker.held[name])
+        target = worker.paces[name].target(lane.size)
         # Fewer, larger claims: while some wait, the next claim comes when half of them are gone.
-        if lane.waiting and room < (pace.held + room) // 2:
+        half = target // 2
+        if held > lane.size and held > half:
+            self.enough[name] = half
             return 0
-        return room
+        self.enough.pop(name, None)
+        return target - held
 
     def _wait_for_room(self) -> None:
         if not self.stopping.is_set():
-            waiting = any(lane.waiting for lane in self._worker.lanes.values())
-            self._room.wait(LATE / 2 if waiting else 1.0)
+            soon = self._holds_ahead() or any(pace.closed() for pace in self._worker.paces.values())
+            self._room.wait(LATE / 2 if soon else 1.0)
+
+    def _holds_ahead(self) -> bool:
+        """More is held than there are slots, so something waits for one."""
+        worker = self._worker
+        return any(len(worker.held[name]) > lane.size for name, lane in worker.lanes.items())
 
     def _dispatch(self, runs: list[Run]) -> None:
         worker = self._worker
@@ -136,18 +162,9 @@ class Claimer(Service):
             (self._alone if run.claim.deaths else together).append(run)
         worker.dispatch(together)
 
-    def _give_back_late(self) -> None:
-        threads = self._worker.lanes["thread"]
-        if not threads.waiting:
-            return
-        first = self._worker.oldest_waiting()
-        if first is not None and time.monotonic() - first > LATE:
-            self._worker.give_back_waiting()
-            self._worker.paces["thread"].was_late()
-
     def _run_alone(self) -> None:
         worker = self._worker
-        if worker.held:
+        if worker.busy:
             self._wait_for_room()
             return
         worker.dispatch([self._alone.pop(0)])

@@ -21,6 +21,7 @@ from taskq.errors import (
     Control,
     DeadlineExceeded,
     DecodeError,
+    EncodeError,
     LeaseLost,
     Retry,
     Snooze,
@@ -31,7 +32,7 @@ from taskq.errors import (
 from taskq.failure import failure_of
 from taskq.job import Claim, Note, Outcome, State
 from taskq.log import job_fields
-from taskq.options import Options, arrived
+from taskq.options import OPTIONS, Options, arrived
 from taskq.retry import decide
 from taskq.worker.run import Run
 
@@ -121,7 +122,7 @@ class Executor:
             wrong = error
             if not isinstance(error, TaskNotFound | DeadlineExceeded | DecodeError):
                 wrong = DecodeError(f"the stored call cannot be used: {error}")
-            return self.conclude(run, error=wrong, started=False)
+            return self.conclude(run, error=wrong, started=False, ours=True)
         run.options, run.args, run.kwargs = options, call.args, call.kwargs
         run.context = JobContext(
             app=self.app,
@@ -181,21 +182,31 @@ class Executor:
         error: BaseException | None = None,
         *,
         started: bool = True,
+        ours: bool = False,
     ) -> Outcome:
-        """What becomes of a claim whose call returned ``value`` or raised ``error``."""
+        """What becomes of a claim whose call returned ``value`` or raised ``error``.
+
+        :param ours: the error did not come out of the task's function.
+        """
         claim, task = run.claim, run.task
         if run.cut is not None and error is not None and not isinstance(error, Control):
             # However the interrupt came out of the task (a library may have wrapped it).
-            error = run.cut
+            error, ours = run.cut, True
         result: bytes | None = None
         payload: bytes | None = None
         priority: int | None = None
         try:
             if error is None:
                 hint = Any if task is None else task.hints.result
-                result = self.app.codec.encode(value, hint, where="the result", context=claim.task)
+                try:
+                    result = self.app.codec.encode(
+                        value, hint, where="the result", context=claim.task
+                    )
+                except EncodeError as wrong:
+                    error, ours = wrong, True
             elif isinstance(error, Retry | Snooze):
-                priority = error.priority
+                if error.priority is not None:
+                    priority = OPTIONS["priority"].check("priority", error.priority)
                 if error.args_ is not None or error.kwargs_ is not None:
                     payload = self.payload(run, error.args_ or (), error.kwargs_ or {})
         except Exception as wrong:  # noqa: BLE001  # what a task gave back is the job's failure
@@ -204,7 +215,9 @@ class Executor:
         if options is None:
             options = _PLAIN if task is None else self.app.options_of(task)
         now = run.now()
-        decision = decide(options, claim, error, now, unknown_after=self.app.config.unknown_after)
+        decision = decide(
+            options, claim, error, now, ours=ours, unknown_after=self.app.config.unknown_after
+        )
         record: bytes | None = None
         if error is not None and self._recorded(error, decision.state, claim):
             # A number rises only for a run that counts.

@@ -56,7 +56,8 @@ class Finisher(Service):
         """Let the claim that waits in the store return: a slot is free again. Here, because the
         threads that run tasks do no I/O to the store."""
         self._wakes = lease
-        self._news.set()
+        if self._sleeps:
+            self._news.set()
 
     def nudge(self) -> None:
         self._news.set()
@@ -66,8 +67,8 @@ class Finisher(Service):
         return not self._queue and not self._batch and not self._noted
 
     def step(self) -> None:
-        if not self._queue and not self._batch and not self._noted:
-            self._sleep(None)
+        if not self._batch:
+            self._sleep(max(0.0, self._note_at - time.monotonic()) if self._noted else None)
         if self._wakes is not None:
             lease, self._wakes = self._wakes, None
             self._store.wake(lease)
@@ -81,14 +82,14 @@ class Finisher(Service):
                 self._batch.append(self._queue.popleft())
         if self._batch:
             self._write()
-        elif self._noted:
-            self._sleep(max(0.0, self._note_at - now))
 
     def _sleep(self, timeout: float | None) -> None:
+        """Until there is something to write; notes may wait until ``timeout``."""
         # First say that one sleeps, then look once more: put() does it the other way round.
         self._news.clear()
         self._sleeps = True
-        if not self._queue and not self.stopping.is_set():
+        idle = not self._queue and self._wakes is None and not self.stopping.is_set()
+        if idle and not (timeout is None and self._noted):
             self._news.wait(timeout)
         self._sleeps = False
 

@@ -24,6 +24,7 @@ class Limits(Service):
     """Looks at what runs.
 
     :param runs: the runs that this process holds.
+    :param late: called at each look: gives back what could not start.
     :param stuck: told of a run that was interrupted and did not end.
     """
 
@@ -33,12 +34,14 @@ class Limits(Service):
         self,
         executor: Executor,
         runs: Callable[[], Iterable[Run]],
+        late: Callable[[], None],
         stuck: Callable[[Run], None],
         stuck_after: float = STUCK_AFTER,
     ) -> None:
         super().__init__()
         self._executor = executor
         self._runs = runs
+        self._late = late
         self._stuck = stuck
         self._stuck_after = stuck_after
         self._news = threading.Event()
@@ -58,6 +61,7 @@ class Limits(Service):
                 self._news.wait()
             self.sleeps = False
             return
+        self._late()
         now = time.monotonic()
         next_cut = now + LOOK
         for run in runs:

@@ -54,14 +54,16 @@ class QueueOrder:
         self,
         queues: Sequence[str] | Mapping[str, int] | None = None,
         *,
-        exclude: Sequence[str] = (),
+        exclude: Sequence[str] | str = (),
         strict: bool = False,
         named: Callable[[], Sequence[str]] = lambda: (),
         rand: random.Random | None = None,
     ) -> None:
         if isinstance(queues, str):
             queues = parse_queues(queues)
-        self._exclude = frozenset(exclude)
+        if isinstance(exclude, str):
+            exclude = exclude.split(",")
+        self._exclude = frozenset(queue_name("exclude", name.strip()) for name in exclude)
         self._named = named
         self.strict = strict
         self._random = rand or random.Random()

@@ -32,8 +32,8 @@ class ThreadLane:
         self._starting = starting
         self._finished = finished
         self._queue: SimpleQueue[Run | None] = SimpleQueue()
-        self._threads: set[threading.Thread] = set()
-        self._idle = 0
+        self._threads: dict[threading.Thread, Run | None] = {}
+        """Each live thread, and what it runs."""
         self._lock = threading.Lock()
         self._closed = False
 
@@ -46,7 +46,7 @@ class ThreadLane:
         for run in runs:
             self._queue.put(run)
         with self._lock:
-            missing = min(self.size - len(self._threads), len(runs) - self._idle)
+            missing = min(self.size - len(self._threads), len(runs))
         for _ in range(missing):
             self._add_thread()
 
@@ -61,10 +61,12 @@ class ThreadLane:
             if run is not None:
                 taken.append(run)
 
-    def replace(self) -> None:
-        """One thread hangs for good: let another take its place."""
+    def replace(self, run: Run) -> None:
+        """The thread of this run hangs: let another take its place."""
         with self._lock:
-            self.size += 1
+            for thread, runs in list(self._threads.items()):
+                if runs is run:
+                    del self._threads[thread]
         self._add_thread()
 
     def close(self) -> None:
@@ -85,27 +87,27 @@ class ThreadLane:
         with self._lock:
             if self._closed:
                 return
-            self._threads.add(thread)
+            self._threads[thread] = None
         thread.start()
 
     def _work(self) -> None:
+        me = threading.current_thread()
         try:
             while True:
-                self._idle += 1  # a hint for put(); a lost update costs a thread, no run
                 run = self._queue.get()
-                self._idle -= 1
                 if run is None:
                     return
+                self._threads[me] = run
                 outcome = self._executor.prepare(run)
                 if outcome is None:
                     outcome = self._call(run)
-                if run.end():
-                    self._finished(run, outcome)
-                else:
-                    return  # it overran and was given up: its thread has been replaced
+                if not run.end():
+                    return  # it overran and was given up: another thread is in this one's place
+                self._threads[me] = None
+                self._finished(run, outcome)
         finally:
             with self._lock:
-                self._threads.discard(threading.current_thread())
+                self._threads.pop(me, None)
 
     def _call(self, run: Run) -> Outcome:
         value: Any = None
@@ -130,6 +132,8 @@ class ThreadLane:
             self._starting(run)
             run.interrupt = guard.interrupt
             try:
+                if run.cut is not None:
+                    raise run.cut  # it came before there was anything to interrupt
                 return run.task.fn(*run.args, **run.kwargs)
             finally:
                 guard.disarm()

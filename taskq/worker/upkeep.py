@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("taskq.worker")
 
 PRUNE_EVERY = 60.0
+LOOK_AGAIN = 15.0
+"""Seconds between looks for due jobs when none is known to be due earlier: claims tell what is
+due next, so this is for safety only."""
 PROMOTE = 1000
 PRUNE = 1000
 RECLAIM = 100
@@ -67,11 +70,11 @@ class Upkeep(Service):
         self._news.set()
 
     def step(self) -> None:
+        self._news.clear()
         now = time.monotonic()
         at = min(self._promote_at, self._look_at, self._prune_at)
         if at > now:
-            self._news.clear()
-            if min(self._promote_at, self._look_at) > now and not self.stopping.is_set():
+            if not self.stopping.is_set():
                 self._news.wait(at - now)
             return
         try:
@@ -83,15 +86,17 @@ class Upkeep(Service):
                 self._prune()
         except BaseException:
             self._lapsed.clear()
+            self._promote_at = min(self._promote_at, now)
             raise
 
     def _promote(self) -> None:
+        # Before the call: what due_in() is told meanwhile counts.
+        self._promote_at = time.monotonic() + LOOK_AGAIN
         moved, next_due = self._store.promote(PROMOTE)
-        now = time.monotonic()
-        if next_due is None:
-            self._promote_at = now + 3600.0
-        else:
-            self._promote_at = now if moved >= PROMOTE else now + max(next_due, 0.001)
+        if moved >= PROMOTE:
+            self._promote_at = 0.0
+        elif next_due is not None:
+            self._promote_at = min(self._promote_at, time.monotonic() + max(next_due, 0.001))
 
     def _prune(self) -> None:
         pruned = self._store.prune(PRUNE)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from taskq.errors import CancelRequested, ConfigError, StoreError, WorkerStopping
 from taskq.job import Lane, Outcome, State, WorkerInfo
 from taskq.store import Store
-from taskq.worker.claimer import Claimer, Pace
+from taskq.worker.claimer import LATE, MOST_AHEAD, Claimer, Pace
 from taskq.worker.executor import Executor
 from taskq.worker.finisher import Finisher
 from taskq.worker.keeper import Keeper
@@ -45,6 +45,7 @@ class LaneOfRuns(Protocol):
     @property
     def waiting(self) -> int: ...
     def put(self, runs: list[Run]) -> None: ...
+    def take_back(self) -> list[Run]: ...
     def close(self) -> None: ...
     def join(self, timeout: float) -> None: ...
 
@@ -64,12 +65,17 @@ class _LoopLater:
         self._make = make
         self._lane: LaneOfRuns | None = None
 
-    waiting = 0
+    @property
+    def waiting(self) -> int:
+        return 0 if self._lane is None else self._lane.waiting
 
     def put(self, runs: list[Run]) -> None:
         if self._lane is None:
             self._lane = self._make()
         self._lane.put(runs)
+
+    def take_back(self) -> list[Run]:
+        return [] if self._lane is None else self._lane.take_back()
 
     def close(self) -> None:
         if self._lane is not None:
@@ -124,9 +130,10 @@ class Worker:
         self.threads = ThreadLane(threads, self.executor, self._starting, self._finished)
         self.loop = _LoopLater(coroutines, self._make_loop)
         self.lanes: dict[Lane, LaneOfRuns] = {"thread": self.threads, "loop": self.loop}
-        self.paces: dict[Lane, Pace] = {"thread": Pace(), "loop": Pace()}
-        self.held: dict[Run, None] = {}
-        """What was claimed and has no outcome yet, oldest first."""
+        # Coroutines begin at once, so what is claimed ahead for them would be too many.
+        self.paces: dict[Lane, Pace] = {"thread": Pace(MOST_AHEAD), "loop": Pace(0)}
+        self.held: dict[Lane, dict[Run, None]] = {"thread": {}, "loop": {}}
+        """What was claimed and has no outcome yet, by the claim's lane, oldest first."""
         self.lease: str | None = None
         self.done = threading.Event()
         """It has ended by itself: a burst is over, or something broke."""
@@ -153,7 +160,8 @@ class Worker:
         self.upkeep = Upkeep(app, self.info, interval, config.lease)
         self.limits = Limits(
             self.executor,
-            lambda: list(self.held),
+            self.runs,
+            self.give_back_late,
             self._stuck,
             **({} if stuck_after is None else {"stuck_after": stuck_after}),
         )
@@ -194,10 +202,10 @@ class Worker:
         grace = self.grace if grace is None else grace
         self._stop_claiming()
         if not self._wait_quiet(grace, hurried=self._hurried):
-            for run in list(self.held):
+            for run in self.runs():
                 self.limits.cut(run, WorkerStopping("the worker stops"))
             if not self._wait_quiet(INTERRUPT_GRACE):
-                for run in list(self.held):
+                for run in self.runs():
                     self._give_back(run)
         self.upkeep.stop()
         self._drain()
@@ -227,12 +235,13 @@ class Worker:
         for run in self.claimer.leftovers():
             self._adopt([run])
             self._give_back(run)
-        self.give_back_waiting()
+        for name in self.lanes:
+            self._give_back_waiting(name)
 
     def _wait_quiet(self, timeout: float, hurried: threading.Event | None = None) -> bool:
         end = time.monotonic() + timeout
         with self._quiet:
-            while self.held:
+            while self.busy:
                 left = end - time.monotonic()
                 if left <= 0 or (hurried is not None and hurried.is_set()):
                     return False
@@ -296,21 +305,23 @@ class Worker:
             return
         self.lease = None
         logger.warning("the lease was lost; going on under a new one")
-        for run in self.threads.take_back():
-            self._drop(run)
-        for run in list(self.held):
+        self.claimer.leftovers()
+        for lane in self.lanes.values():
+            for run in lane.take_back():
+                self._drop(run)
+        for run in self.runs():
             if run.lease == lease:
                 self.limits.cut(run, WorkerStopping("the worker's lease was lost"))
         self.claimer.nudge()
 
     def running(self) -> list[str]:
         """The ids of the jobs that have started and not ended."""
-        return [run.claim.id for run in list(self.held) if run.started]
+        return [run.claim.id for run in self.runs() if run.started]
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Interrupt these jobs: somebody cancelled them."""
         asked = set(ids)
-        for run in list(self.held):
+        for run in self.runs():
             if run.claim.id in asked and not run.cancel_requested:
                 run.cancel_requested = True
                 if run.started:
@@ -330,10 +341,19 @@ class Worker:
         tasks = list(self.app.tasks)
         return any(task.lane == lane for task in tasks) or (not tasks and lane == "thread")
 
+    @property
+    def busy(self) -> bool:
+        """It holds claims that have no outcome yet."""
+        return any(self.held.values())
+
+    def runs(self) -> list[Run]:
+        """The claims that have no outcome yet."""
+        # A dict is copied in one step of the interpreter, whatever other threads do to it.
+        return [run for held in self.held.values() for run in list(held)]
+
     def _adopt(self, runs: list[Run]) -> None:
         for run in runs:
-            self.held[run] = None
-            self.paces[run.claim.lane].held += 1
+            self.held[run.claim.lane][run] = None
 
     def dispatch(self, runs: list[Run]) -> None:
         """Hand claims to the lanes."""
@@ -366,13 +386,14 @@ class Worker:
         if self._slots is not None:
             self._slots.leave(run)
         lane = run.claim.lane
-        self.held.pop(run, None)
-        self.paces[lane].held -= 1
+        held = self.held[lane]
+        held.pop(run, None)
         if lane in self.claimer.waits_without and self.lease is not None:
             self.claimer.waits_without = frozenset()
             self.finisher.wake_claim(self.lease)
-        self.claimer.nudge()
-        if not self.held:
+        if len(held) <= self.claimer.enough.get(lane, len(held)):
+            self.claimer.nudge()
+        if not held and not self.busy:
             with self._quiet:
                 self._quiet.notify_all()
 
@@ -385,25 +406,27 @@ class Worker:
         if self.finisher.drained:
             with self._quiet:
                 self._quiet.notify_all()
-        self.claimer.nudge()
+            self.claimer.nudge()
 
-    def oldest_waiting(self) -> float | None:
-        """When the oldest claim that has not started was received (monotonic)."""
-        for run in list(self.held):
-            if not run.started and not run.ended:
-                return run.received
-        return None
+    def give_back_late(self) -> None:
+        """Give back what was claimed and could not start soon; no attempt is used."""
+        before = time.monotonic() - LATE
+        for name, lane in self.lanes.items():
+            if lane.waiting and any(
+                run.received < before and not run.started for run in list(self.held[name])
+            ):
+                self.paces[name].was_late()
+                self._give_back_waiting(name)
 
-    def give_back_waiting(self) -> None:
-        """Give back what was claimed ahead and has not started; no attempt is used."""
-        for run in self.threads.take_back():
+    def _give_back_waiting(self, name: Lane) -> None:
+        for run in self.lanes[name].take_back():
             self._give_back(run)
 
     def _give_back(self, run: Run) -> None:
         if not run.end():
             return
         if run.started:
-            outcome = self.executor.conclude(run, error=run.cut or WorkerStopping())
+            outcome = self.executor.conclude(run, error=run.cut or WorkerStopping(), ours=True)
         else:
             claim = run.claim
             outcome = Outcome(
@@ -426,13 +449,13 @@ class Worker:
             else "the task does not react to its interrupt; its thread is left to itself",
             extra={"job_id": run.claim.id, "task": run.claim.task},
         )
-        outcome = self.executor.conclude(run, error=run.cut or WorkerStopping())
+        outcome = self.executor.conclude(run, error=run.cut or WorkerStopping(), ours=True)
         self._leave(run)
         self.finisher.put(run, outcome)
         if self._condemned is not None:
             self._condemned()
         elif run.task is not None and run.task.lane == "thread":
-            self.threads.replace()
+            self.threads.replace(run)
 
     def _make_loop(self) -> LaneOfRuns:
         # By name and late: asyncio is only for those who have async tasks.
@@ -442,19 +465,16 @@ class Worker:
         return lane
 
     # -- ends -------------------------------------------------------------------------
-    def maybe_done(self, next_due: float | None) -> None:
-        """In a burst, when a claim found nothing: is all done? Jobs of the future are left."""
-        if next_due is not None and next_due <= 0:
-            self.upkeep.due_in(0.0)
-        elif not self.held and self.finisher.drained and self.claimer.found_nothing:
-            self._end()
-
     def crashed(self, role: str) -> None:
         """A service ended on an unforeseen error: the worker ends, loudly."""
         self.broken = role
-        self._end()
+        # What it holds is not renewed any more, so others take it over.
+        self.claimer.stop()
+        self.keeper.stop()
+        self.end()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """It has ended by itself: what waits for that is told."""
         self.done.set()
         self.on_done()
 
