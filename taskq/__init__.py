@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from taskq.middleware import Middleware
     from taskq.options import Unique
     from taskq.retry import Exponential
-    from taskq.task import Task
+    from taskq.tasks import Task
 
 __version__ = "0.1.0"
 
@@ -190,7 +190,7 @@ _HOMES = {
     "taskq.middleware": ("Middleware",),
     "taskq.options": ("Unique",),
     "taskq.retry": ("Exponential",),
-    "taskq.task": ("Task",),
+    "taskq.tasks": ("Task",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -30,7 +30,7 @@ from taskq.options import DefaultOptions, Options, TaskOptions, overlay
 from taskq.registry import AnyTask, Registry, shared
 from taskq.store import AsyncStore, Store
 from taskq.stores import open_store
-from taskq.task import CallArgs, Task, TaskDecorator
+from taskq.tasks import CallArgs, Task, TaskDecorator
 from taskq.unique import check_by, lock_of
 
 P = ParamSpec("P")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from taskq.errors import TaskAlreadyRegistered, TaskNotFound
-from taskq.task import Task
+from taskq.tasks import Task
 
 AnyTask = Task[..., Any, Any]
 

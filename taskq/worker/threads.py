@@ -83,7 +83,7 @@ class ThreadLane:
             thread.join(max(0.0, end - time.monotonic()))
 
     def _add_thread(self) -> None:
-        thread = threading.Thread(target=self._work, name="taskq.task", daemon=True)
+        thread = threading.Thread(target=self._work, name="taskq.tasks", daemon=True)
         with self._lock:
             if self._closed:
                 return
