@@ -166,6 +166,14 @@ def _checked(
     return delay
 
 
+def _checked_priority(where: str, priority: int | None) -> int | None:
+    if priority is not None and (isinstance(priority, bool) or not isinstance(priority, int)):
+        raise InvalidOption(f"{where} takes a whole number from -100 to 100, not {priority!r}")
+    if priority is not None and not -100 <= priority <= 100:
+        raise InvalidOption(f"{where} takes -100 to 100, not {priority}")
+    return priority
+
+
 class Retry(Control):
     """Try again. Uses an attempt; out of attempts the job fails.
 
@@ -187,7 +195,7 @@ class Retry(Control):
     ) -> None:
         super().__init__(reason or "the task asked for a retry")
         self.delay = _checked("Retry(delay)", delay)
-        self.priority = priority
+        self.priority = _checked_priority("Retry(priority)", priority)
         self.args_ = args
         self.kwargs_ = kwargs
 
@@ -210,7 +218,7 @@ class Snooze(Control):
     ) -> None:
         super().__init__("the task asked to run again later")
         self.delay = _checked("Snooze(delay)", delay) or 0.0
-        self.priority = priority
+        self.priority = _checked_priority("Snooze(priority)", priority)
         self.args_ = args
         self.kwargs_ = kwargs
 

@@ -36,18 +36,31 @@ class JobFilter(logging.Filter):
 
 
 class PlainFormatter(logging.Formatter):
-    """``12:00:01 INFO    taskq.worker  text  [send_welcome 01a2… #1]``"""
+    """``12:00:01 INFO    taskq.worker  text  [send_welcome 01a2… #1]``
+
+    What a terminal would obey (escape sequences, line feeds in a message) is shown escaped, so
+    an exception's text cannot forge lines.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
         text = super().formatMessage(record)
         job_id = getattr(record, "job_id", "")
         if not job_id:
             return text
         task, attempt = getattr(record, "task", ""), getattr(record, "attempt", "")
-        return f"{text}  [{task} {job_id} #{attempt}]"
+        run = f" #{attempt}" if attempt != "" else ""
+        return printable(f"{text}  [{task} {job_id}{run}]")
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that is not a printable character."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class JsonFormatter(logging.Formatter):

@@ -58,9 +58,12 @@ class Exponential:
             if (
                 isinstance(value, bool)
                 or not isinstance(value, int | float)
-                or not 0 <= value < math.inf
+                or not 0 <= value <= MAX_SECONDS
             ):
-                raise InvalidOption(f"Exponential({name}) takes a number from 0, not {value!r}")
+                raise InvalidOption(
+                    f"Exponential({name}) takes 0 to {MAX_SECONDS:.0f} (a century), "
+                    f"not {value!r:.80}"
+                )
         if self.jitter > 1:
             raise InvalidOption(f"Exponential(jitter) takes 0 to 1, not {self.jitter!r}")
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from taskq import log
 from taskq.app import TaskQ, load_app
-from taskq.errors import TaskQError
+from taskq.errors import ConfigError, TaskQError
 from taskq.worker.link import Link, Message
 from taskq.worker.slots import SlotTable
 from taskq.worker.worker import Worker
@@ -47,12 +47,15 @@ class Child:
         if not first:
             return CANNOT_START
         start, *others = first
-        log.setup(start["log_level"], start["log_format"])
         for handled in (signal.SIGTERM, signal.SIGINT):
             # The terminal tells the whole group; the supervisor tells its children what to do.
             signal.signal(handled, signal.SIG_IGN)
         try:
             app = load_app(start["app"])
+            config = app.config
+            log.setup(
+                start["log_level"] or config.log_level, start["log_format"] or config.log_format
+            )
             worker = self._make(app, start)
         except TaskQError as error:
             self._link.send(error=str(error))
@@ -74,6 +77,12 @@ class Child:
         return BROKEN if worker.broken else 0
 
     def _make(self, app: TaskQ, start: Message) -> Worker:
+        if not app.store.shared:
+            raise ConfigError(
+                "memory:// lives in one process, so a worker process would find nothing there. "
+                "Run a worker inside the process (with app.worker(): …), or use another store, "
+                "such as sqlite:///taskq.db"
+            )
         table = SlotTable(start["rows"], self._table_fd)
         worker = Worker(
             app,
@@ -132,9 +141,9 @@ class Child:
             self._stop(message["stop"])
 
     def _stop(self, grace: float) -> None:
-        again = self._grace is not None
-        self._grace = grace
-        if again and self._worker is not None:
+        if self._grace is None:
+            self._grace = grace
+        elif grace < self._grace and self._worker is not None:
             self._worker.hurry()
         self._wake.set()
 

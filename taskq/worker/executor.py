@@ -32,7 +32,7 @@ from taskq.errors import (
 from taskq.failure import failure_of
 from taskq.job import Claim, Note, Outcome, State
 from taskq.log import job_fields
-from taskq.options import OPTIONS, Options, arrived
+from taskq.options import Options, arrived
 from taskq.retry import decide
 from taskq.worker.run import Run
 
@@ -205,8 +205,7 @@ class Executor:
                 except EncodeError as wrong:
                     error, ours = wrong, True
             elif isinstance(error, Retry | Snooze):
-                if error.priority is not None:
-                    priority = OPTIONS["priority"].check("priority", error.priority)
+                priority = error.priority
                 if error.args_ is not None or error.kwargs_ is not None:
                     payload = self.payload(run, error.args_ or (), error.kwargs_ or {})
         except Exception as wrong:  # noqa: BLE001  # what a task gave back is the job's failure

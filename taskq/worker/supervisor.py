@@ -54,8 +54,8 @@ class Plan:
     strict: bool = False
     burst: bool = False
     grace: float = 25.0
-    log_level: str = "INFO"
-    log_format: str = "plain"
+    log_level: str | None = None
+    log_format: str | None = None
     rows: int = 1100
 
     def message(self) -> Message:
