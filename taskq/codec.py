@@ -133,7 +133,7 @@ class Codec:
                 return self._read(tree["$as_is"], shape, where)
             return self._value(tree, shape, where, tagged)
         except (Refused, RecursionError) as error:
-            raise _decode_error(error, where) from error
+            raise _decode_error(error, where) from error.__cause__
 
     def encode_call(self, call: Call, hints: Hints | None = None, *, context: str = "") -> bytes:
         """The call as bytes.
@@ -170,15 +170,11 @@ class Codec:
         tree, tagged = self._parsed(data, "the call", context)
         if type(tree) is not dict:
             raise DecodeError("the call is no JSON object")
-        args = tree.pop("a", None)
-        kwargs = tree.pop("k", None)
-        if args is None:
-            args = []
-        elif type(args) is not list:
+        args = tree.pop("a", [])
+        kwargs = tree.pop("k", {})
+        if type(args) is not list:
             raise DecodeError('the call: "a", the positional arguments, is no list')
-        if kwargs is None:
-            kwargs = {}
-        elif type(kwargs) is not dict:
+        if type(kwargs) is not dict:
             raise DecodeError('the call: "k", the keyword arguments, is no object')
         try:
             if tagged or not (hints is None or hints.plain):
@@ -192,7 +188,7 @@ class Codec:
             if tree:
                 self._read_extras(call, tree)
         except (Refused, RecursionError) as error:
-            raise _decode_error(error, "the call") from error
+            raise _decode_error(error, "the call") from error.__cause__
         return call
 
     def canonical(self, value: object, hints: Hints | None = None) -> bytes:
@@ -277,7 +273,7 @@ class Codec:
                 return json_text(build(True)).encode()
         except Refused as refused:
             place = show(refused.place)
-            raise EncodeError(f"{place} {refused.reason}", place) from refused
+            raise EncodeError(f"{place} {refused.reason}", place) from refused.__cause__
         except RecursionError as error:
             raise EncodeError(f"{where} is nested too deep", where) from error
         except ValueError as error:

@@ -37,12 +37,7 @@ Revive = Callable[[Any, Place], Any]
 _PLAIN = frozenset({str, int, float, bool, type(None), list, dict})
 _SEQUENCES = (list, abc.Sequence, abc.MutableSequence, abc.Iterable, abc.Collection)
 _MAPPINGS = (dict, abc.Mapping, abc.MutableMapping)
-_SETS: dict[type, type] = {
-    set: set,
-    abc.Set: set,
-    abc.MutableSet: set,
-    frozenset: frozenset,
-}
+_SETS: dict[type, type] = {set: set, abc.Set: set, abc.MutableSet: set, frozenset: frozenset}
 _UNIONS = (typing.Union, types.UnionType)
 _WRAPPERS = ("Annotated", "Required", "NotRequired", "ReadOnly", "Final", "ClassVar", "Unpack")
 
@@ -149,7 +144,17 @@ class Hints:
 
 
 def _is_alias(hint: object) -> bool:
-    return type(hint).__name__ == "TypeAliasType"
+    """True for what Python 3.12's ``type`` statement (or TypeAliasType) makes."""
+    return "TypeAliasType" in (type(hint).__name__, type(typing.get_origin(hint)).__name__)
+
+
+def _aliased(alias: Any) -> Any:
+    """What the alias stands for, with its own type variables replaced."""
+    origin = typing.get_origin(alias)
+    if origin is None:
+        return alias.__value__
+    known = dict(zip(origin.__type_params__, typing.get_args(alias), strict=False))
+    return _filled(origin.__value__, known)
 
 
 def _inner(hint: Any) -> Any:
@@ -164,8 +169,6 @@ def _inner(hint: Any) -> Any:
             if hint.__constraints__:
                 return typing.Union[hint.__constraints__]  # noqa: UP007 - a tuple of unknown length
             hint = Any if hint.__bound__ is None else hint.__bound__
-        elif _is_alias(origin):
-            hint = origin
         else:
             return hint
 
@@ -180,7 +183,7 @@ class _Mentioned:
     def __init__(self) -> None:
         self.classes: dict[type, str] = {}
         self.unresolved = ""
-        self._seen: set[int] = set()
+        self._seen: list[Any] = []  # compared by equality: not every hint has a hash
 
     def look(self, hint: Any) -> None:
         hint = _inner(hint)
@@ -190,7 +193,7 @@ class _Mentioned:
             self.unresolved = getattr(hint, "__forward_arg__", str(hint))
         elif _is_alias(hint):
             if self._is_new(hint):
-                self.look(hint.__value__)
+                self.look(_aliased(hint))
         elif origin is typing.Literal:
             self._look_at_all(type(one) for one in typing.get_args(hint))
         elif origin not in (type, abc.Callable):
@@ -206,9 +209,9 @@ class _Mentioned:
         for one in hints:
             self.look(one)
 
-    def _is_new(self, thing: object) -> bool:
-        new = id(thing) not in self._seen
-        self._seen.add(id(thing))
+    def _is_new(self, hint: Any) -> bool:
+        new = hint not in self._seen
+        self._seen.append(hint)
         return new
 
 
@@ -222,7 +225,7 @@ def _reviver(hint: Any, active: tuple[Any, ...] = ()) -> Revive | None:
                 return value if revive is None else revive(value, place)
 
             return later
-        return _reviver(hint.__value__, (*active, hint))
+        return _reviver(_aliased(hint), (*active, hint))
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in _UNIONS:
         return _union(args, active)
@@ -253,6 +256,13 @@ def _misfit(value: object, place: Place, wanted: str) -> Refused:
     return Refused(place, f"expected {wanted}, found {name_of(type(value))}")
 
 
+def _is_dict(value: object, place: Place, wanted: str) -> bool:
+    """False for what was written with a tag, and is therefore exact. Refused for the rest."""
+    if type(value) is not dict and type(value) in _PLAIN:
+        raise _misfit(value, place, wanted)
+    return type(value) is dict
+
+
 def _same(new: Iterable[Any], old: Iterable[Any]) -> bool:
     return all(map(operator.is_, new, old))
 
@@ -273,15 +283,11 @@ def _scalar(cls: type) -> Revive:
 
 
 def _record(cls: type, args: tuple[Any, ...]) -> Revive:
-    if issubclass(cls, Enum):
+    if issubclass(cls, Enum) or is_model(cls):
+        make: Any = enum_of_value if issubclass(cls, Enum) else validate_model
 
         def revive(value: Any, place: Place) -> Any:
-            return enum_of_value(cls, value, place) if type(value) in _PLAIN else value
-
-    elif is_model(cls):
-
-        def revive(value: Any, place: Place) -> Any:
-            return validate_model(cls, value, place) if type(value) in _PLAIN else value
+            return make(cls, value, place) if type(value) in _PLAIN else value
 
     else:
         variables: tuple[Any, ...] = getattr(cls, "__parameters__", ())
@@ -289,10 +295,10 @@ def _record(cls: type, args: tuple[Any, ...]) -> Revive:
         parts: dict[str, Revive | None] = {}
 
         def revive(value: Any, place: Place) -> Any:
-            if type(value) not in _PLAIN:
+            if not _is_dict(value, place, name_of(cls)):
                 return value
-            if type(value) is not dict or not all(type(name) is str for name in value):
-                raise _misfit(value, place, name_of(cls))
+            if not all(type(name) is str for name in value):
+                raise Refused(place, f"expected {name_of(cls)}, found a dict with other keys")
             if not parts:  # not before it is needed: a class may mention itself
                 parts.update(
                     {one.name: _reviver(_filled(one.hint, known)) for one in layout(cls).parts}
@@ -353,6 +359,8 @@ def _tuple(args: tuple[Any, ...], active: tuple[Any, ...]) -> Revive:
                 raise _misfit(value, place, "a tuple")
             return value
         if len(value) != len(items):
+            if type(value) is tuple:
+                return value
             raise Refused(place, f"expected a tuple of {len(items)} items, found {len(value)}")
         new = tuple(
             one if fit is None else fit(one, (place, index))
@@ -384,9 +392,7 @@ def _mapping(key: Revive | None, item: Revive | None) -> Revive | None:
         return None
 
     def revive(value: Any, place: Place) -> Any:
-        if type(value) is not dict:
-            if type(value) in _PLAIN:
-                raise _misfit(value, place, "a dict")
+        if not _is_dict(value, place, "a dict"):
             return value
         new = {}
         for name, one in value.items():
@@ -404,9 +410,7 @@ def _typed_dict(cls: type) -> Revive:
     parts: dict[str, Revive | None] = {}
 
     def revive(value: Any, place: Place) -> Any:
-        if type(value) is not dict:
-            if type(value) in _PLAIN:
-                raise _misfit(value, place, name_of(cls))
+        if not _is_dict(value, place, name_of(cls)):
             return value
         if not parts:  # not before it is needed: a class may mention itself
             parts.update({name: _reviver(hint) for name, hint in annotations_of(cls).items()})
@@ -429,7 +433,7 @@ def _members(args: Iterable[Any], active: tuple[Any, ...]) -> list[Any]:
         elif origin is typing.Literal:
             members += [type(value) for value in typing.get_args(one)]
         elif _is_alias(one) and one not in active:
-            members += _members([one.__value__], (*active, one))
+            members += _members([_aliased(one)], (*active, one))
         else:
             members.append(one)
     return members

@@ -37,10 +37,14 @@ def _suffix(value: datetime | time) -> str:
         if re.fullmatch(_ZONE, zone.key) is None:
             raise ValueError("has a time zone whose key is not one of the IANA database")
         text = f"[{zone.key}]"
-    elif zone is not None and value.utcoffset() is None:
-        raise ValueError(
-            f"has a time zone ({type(zone).__qualname__}) that gives no offset; use zoneinfo"
-        )
+    elif zone is not None:
+        offset = value.utcoffset()
+        if offset is None or offset.microseconds:
+            # fromisoformat takes an offset of less than a second for none at all.
+            raise ValueError(
+                f"has a time zone ({type(zone).__qualname__}) that gives no offset of whole "
+                "seconds; use zoneinfo"
+            )
     return f"{text}[fold=1]" if value.fold else text
 
 

@@ -44,12 +44,12 @@ _CONTAINERS: dict[type, str] = {tuple: "$tuple", set: "$set", frozenset: "$froze
 def _json_writer() -> Callable[[Any], str]:
     options: dict[str, Any] = {"ensure_ascii": False, "check_circular": False, "allow_nan": False}
     plain = json.JSONEncoder(separators=(",", ":"), **options)
-    make = getattr(json_encoder, "c_make_encoder", None)
-    escape = getattr(json_encoder, "encode_basestring", None)
-    if make is None or escape is None:
+    try:
+        # JSONEncoder.encode builds this very object anew at each call, at twice the cost.
+        make, escape = vars(json_encoder)["c_make_encoder"], json_encoder.encode_basestring
+        write = make(None, plain.default, escape, None, ":", ",", False, False, False)
+    except (LookupError, TypeError):  # an interpreter that has no such thing
         return plain.encode
-    # JSONEncoder.encode builds this very object anew at each call, at twice the cost.
-    write = make(None, plain.default, escape, None, ":", ",", False, False, False)
 
     def text(tree: Any) -> str:
         return "".join(write(tree, 0))
@@ -254,29 +254,30 @@ class Writer:
         return {"$object": [name, trees] if len(given) == len(trees) else [name, trees, given]}
 
     def _unnamed(self, cls: type) -> str:
-        name, short = name_of(cls), cls.__name__
-        advice = (
-            f"annotate the parameter (or the result) with {short}, "
-            f"or register it: TaskQ(types=[{short}])"
-        )
-        if self._shape.unresolved:
-            return (
-                f"is of type {name}, but the annotation's name {self._shape.unresolved!r} could not be "
-                f"resolved (is it imported under TYPE_CHECKING only?): {advice}"
-            )
+        short, missing = cls.__name__, self._shape.unresolved
         base = self._registry.base_of(cls, self._shape)
-        if base is not None:
-            return f"is of type {name}, a subclass of {base.__name__} that is not named itself: {advice}"
-        return f"is of type {name}, which no annotation names: {advice}"
+        if missing:
+            why = (
+                f"while the annotation's name {missing!r} could not be resolved "
+                "(is it imported under TYPE_CHECKING only?)"
+            )
+        elif base is not None:
+            why = f"a subclass of {base.__name__} that is not named itself"
+        else:
+            why = "which no annotation names"
+        return (
+            f"is of type {name_of(cls)}, {why}: annotate the parameter (or the result) with "
+            f"{short}, or register it: TaskQ(types=[{short}])"
+        )
 
 
 def _why_not(cls: type) -> str:
-    base = next((one for one in cls.__mro__[1:] if one in _ORDINARY), None)
+    base = next((one.__name__ for one in cls.__mro__[1:] if one in _ORDINARY), None)
     if base is not None:
         # The value might survive, its class would not.
         return (
-            f"is of type {name_of(cls)}, a subclass of {base.__name__} that would come back as a mere "
-            f"{base.__name__}: convert it with {base.__name__}(...) or the like"
+            f"is of type {name_of(cls)}, a subclass of {base} that would come back as a mere "
+            f"{base}: convert it with {base}(...) or the like"
         )
     advice = _ADVICE.get(cls, "send its id or its plain values instead")
     return f"is of type {name_of(cls)}, which cannot travel: {advice}"
