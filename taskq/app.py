@@ -66,10 +66,7 @@ class TaskQ:
             max_size=self.config.max_size,
             sign_with=self.config.sign_key,
             pickle=self.config.pickle,
-            types=(types := tuple(types)),
-        )
-        self._unsigned = Codec(
-            max_size=self.config.max_size, pickle=self.config.pickle, types=types
+            types=types,
         )
         self.tasks = Registry(shared)
         self.inspector = Inspector(self)
@@ -230,7 +227,7 @@ class TaskQ:
             keep_failed=config.keep_failed if keep is None else keep,
             lock=None
             if task is None or options.unique is None
-            else lock_of(name, task.signature, task.hints, options, self._unsigned, args, kwargs),
+            else lock_of(name, task.signature, task.hints, options, self.codec, args, kwargs),
         )
 
     def _finish_one(self, options: Options, answers: Sequence[Enqueued]) -> JobHandle[Any]:

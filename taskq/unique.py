@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from taskq.codec import Call, Codec, Hints
+from taskq.codec import Codec, Hints
 from taskq.errors import InvalidOption
 from taskq.job import Lock
 from taskq.options import Options, not_negative
-
-_UNORDERED = {"$set", "$frozenset", "$dict"}
 
 
 def lock_of(
@@ -30,21 +27,18 @@ def lock_of(
     Two calls have the same key if their arguments are equal, however they are written:
     by position or by name, defaults left out or given, mappings and sets in any order.
 
-    :param codec: one that does not sign.
     """
     unique = options.unique
     if unique is None:
         return None
     bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
-    if unique.by is None:
-        call = Call(bound.args, bound.kwargs)
-    else:
+    values = bound.arguments
+    if unique.by is not None:
         check_by(name, signature, options)
-        call = Call((), {by: bound.arguments[by] for by in unique.by})
-    tree = _sorted(json.loads(codec.encode_call(call, hints)))
-    text = json.dumps([name, tree], sort_keys=True, separators=(",", ":"))
-    key = hashlib.blake2b(text.encode("ascii"), digest_size=20).hexdigest()
+        values = {by: values[by] for by in unique.by}
+    text = codec.canonical([name, values], hints)
+    key = hashlib.blake2b(text, digest_size=20).hexdigest()
     ttl = None if unique.ttl is None else not_negative("unique", unique.ttl)
     return Lock(key, ttl, unique.until == "start", options.on_duplicate)
 
@@ -59,15 +53,3 @@ def check_by(name: str, signature: inspect.Signature, options: Options) -> None:
             raise InvalidOption(
                 f"Unique(by) names {by!r}, but the parameters of {name} are {there}"
             )
-
-
-def _sorted(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        made = {key: _sorted(value) for key, value in tree.items()}
-        if len(made) == 1 and made.keys() <= _UNORDERED:
-            (tag, items), *_ = made.items()
-            return {tag: sorted(items, key=lambda item: json.dumps(item, sort_keys=True))}
-        return made
-    if isinstance(tree, list):
-        return [_sorted(item) for item in tree]
-    return tree
