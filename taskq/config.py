@@ -23,12 +23,15 @@ def _seconds(low: float = 0.0, *, zero: bool = False) -> Callable[[object], floa
     def check(value: object) -> float:
         if isinstance(value, timedelta):
             value = value.total_seconds()
+        if isinstance(value, bool):
+            raise ValueError("takes seconds, such as 30 or 2.5")  # noqa: TRY004  # see _check
         try:
             number = float(value)  # type: ignore[arg-type]  # whatever it is, float() judges it
         except (TypeError, ValueError):
             raise ValueError("takes seconds, such as 30 or 2.5") from None
         if not low <= number <= 1e10 or (number == 0 and not zero):
-            raise ValueError(f"takes {'0 or more' if zero else f'more than {low:g}'} seconds")
+            wanted = "0 or more" if zero else f"{low:g} or more" if low else "more than 0"
+            raise ValueError(f"takes {wanted} seconds")
         return number
 
     return check

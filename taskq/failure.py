@@ -46,7 +46,14 @@ class Failure:
                 at=float(raw.get("at", 0.0)),
                 reason=str(raw.get("reason", "")),
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ):
             return cls(type="unknown", message=data[:MAX_MESSAGE].decode("utf-8", "replace"))
 
 
