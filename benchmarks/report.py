@@ -226,13 +226,16 @@ def _loss(ours: Row, theirs: Row, figure: Figure) -> str:
     mine, other = median(ours, key), median(theirs, key)
     if mine is None or other is None:
         return ""
-    if mine >= other if figure.more_is_better else mine <= other:
+    found = ratio(ours, theirs, key)
+    # Without a ratio the peer's figure is 0.
+    worse = mine > other if found is None else (found.median < 1) == figure.more_is_better
+    if not worse or mine == other:
         return ""
     low, high = sorted([ours.values(key), theirs.values(key)], key=lambda v: min(v.values()))
     near = len(low) > 1 and max(low.values()) >= min(high.values())
     return (
         f"{figure.key}: {number(mine)} against {number(other)} of {theirs.name}"
-        f"{'  (the ranges overlap)' if near else ''}"
+        f"{f'; taskq : it = {found}' if found else ''}{'  (ranges overlap)' if near else ''}"
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from decimal import Decimal
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -42,8 +43,10 @@ def main(folder: Path | None) -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         # Where a terminal has no such character, a question mark will do.
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        click.get_current_context().color = False
     here = (folder or Path(tempfile.mkdtemp(prefix="harbour-shop-"))).resolve()
     here.mkdir(parents=True, exist_ok=True)
     # As in any deployment: the worker and the shop find the same settings in the environment.

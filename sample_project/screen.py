@@ -14,6 +14,8 @@ import click
 from taskq import JobHandle, JobInfo, State
 
 WIDTH = 100
+LEAST_WIDTH = 60
+"""Columns that a terminal needs for the table that is drawn anew."""
 NAME, ABOUT, STATE = 14, 12, 9
 """Columns of a job's task, of what it is about, and of its state."""
 
@@ -93,7 +95,9 @@ class Screen:
         size = shutil.get_terminal_size((WIDTH, 24))
         self._jobs = jobs
         self._width = min(size.columns, WIDTH)
-        self._redraws = sys.stdout.isatty() and size.lines > len(jobs) + 2
+        colours = click.get_current_context().color is not False
+        roomy = size.lines > len(jobs) + 2 and size.columns >= LEAST_WIDTH
+        self._redraws = colours and roomy and sys.stdout.isatty()
         self._drawn = 0
         self._started = time.monotonic()
         self._told: dict[str, tuple[State, int]] = {}

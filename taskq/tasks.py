@@ -210,7 +210,8 @@ class Task(Enqueuing[P, R], Generic[P, R, C]):
     def __init__(
         self, fn: Callable[P, C], given: Mapping[str, Any], app: Producer | None = None
     ) -> None:
-        if not inspect.isroutine(fn) or isinstance(fn, staticmethod | classmethod):
+        odd = isinstance(fn, type | staticmethod | classmethod | Task)
+        if odd or not callable(fn) or not hasattr(fn, "__qualname__"):
             raise InvalidOption(f"@task takes a function, not {fn!r:.80}")
         if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
             raise InvalidOption(f"@task takes a function, and {fn.__qualname__} is a generator")

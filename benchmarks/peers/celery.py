@@ -22,7 +22,7 @@ if TUNED:
     app.conf.worker_prefetch_multiplier = 100
     app.conf.task_ignore_result = not RESULTS
 
-jobs = {
+jobs: dict[str, Any] = {
     function.__name__: app.task(name=f"bench.{function.__name__}")(function) for function in TASKS
 }
 

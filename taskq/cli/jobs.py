@@ -28,14 +28,19 @@ LONGEST = 200
 
 
 @click.command()
-@click.option("--state", type=click.Choice([state.value for state in State]))
-@click.option("-q", "--queue", metavar="NAME")
+@click.option(
+    "--state",
+    type=click.Choice([state.value for state in State]),
+    metavar="STATE",
+    help=f"Only those that are {', '.join(State)}.",
+)
+@click.option("-q", "--queue", metavar="NAME", help="Only those of a queue.")
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
+    metavar="N",
     default=50,
-    show_default=True,
-    help="At most so many; 0: all.",
+    help="At most so many; 0: all.  [default: 50]",
 )
 @add_source_options
 @add_json_option
@@ -57,14 +62,16 @@ def command(state: str | None, queue: str | None, limit: int, as_json: bool) -> 
         click.echo(f"There is no {kind}{f' in the queue {clean(queue)}' if queue else ''}.")
         return
     now = utc_now()
+    # Of jobs that failed the error matters most, of others where they are.
+    queue_goes, what_goes = (2, 3) if state in (State.FAILED, State.RETRYING) else (3, 2)
     table = Table(
         Column("ID"),
         Column("TASK", least=10),
-        *([] if queue else [Column("QUEUE", least=6, drop=3)]),
+        *([] if queue else [Column("QUEUE", least=6, drop=queue_goes)]),
         *([] if state else [Column("STATE")]),
         Column("TRY", right=True, drop=1),
         Column("WHEN"),
-        Column("WHAT", least=12, drop=2),
+        Column("WHAT", least=12, drop=what_goes),
     )
     for job in shown:
         table.add(

@@ -25,13 +25,16 @@ BATCH = 500
 
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="All jobs of a state, and of a queue if given.")
+@click.option(
+    "--all", "every", is_flag=True, help="All that failed, or those chosen by --state and --queue."
+)
 @click.option(
     "--state",
     type=click.Choice(STATES),
-    help="Of which state, with --all.  [default: failed]",
+    metavar="STATE",
+    help=f"Which ones, with --all: {', '.join(STATES)}.  [default: failed]",
 )
-@click.option("-q", "--queue", metavar="NAME", help="Of which queue, with --all.")
+@click.option("-q", "--queue", metavar="NAME", help="Only those of a queue, with --all.")
 @add_source_options
 @add_json_option
 def command(

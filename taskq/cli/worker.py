@@ -5,12 +5,14 @@ This process imports neither the application nor its tasks: its children do.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -145,8 +147,22 @@ def command(
         show(ready, plan, time.monotonic() - started)
 
     supervisor = Supervisor(plan, on_ready)
-    # It has handlers of its own while it runs; before, a signal ends this quietly; afterwards,
-    # when all is over, one more (an impatient Ctrl-C) must not spoil the exit code.
+    try:
+        with _quiet_ends():
+            code = supervisor.run()
+    except CannotStart as error:
+        raise Wrong(str(error)) from error
+    logger.info("stopped")
+    click.get_current_context().exit(code)
+
+
+@contextlib.contextmanager
+def _quiet_ends() -> Iterator[None]:
+    """Signals before and after the supervisor's run, which has handlers of its own.
+
+    Before, there is nothing yet to stop. Afterwards, when all is over, one more (an impatient
+    Ctrl-C) must not spoil the exit code.
+    """
     over = False
 
     def told(number: int, frame: FrameType | None) -> None:
@@ -156,13 +172,12 @@ def command(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, told)
     try:
-        code = supervisor.run()
-    except CannotStart as error:
-        raise Wrong(str(error)) from error
+        yield
     finally:
         over = True
-    logger.info("stopped")
-    click.get_current_context().exit(code)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # Python's own handlers would be undone when the interpreter ends, before the process.
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _names(given: tuple[str, ...]) -> tuple[str, ...]:

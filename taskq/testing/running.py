@@ -95,8 +95,8 @@ def run_jobs(
             elif until is not None:
                 time.sleep(LOOK)
         leap.finish()
-    if raise_errors and session.failures:
-        raise session.failures[0]
+    if raise_errors:
+        session.raise_first()
     return session.ran()
 
 
@@ -188,7 +188,6 @@ class _Session:
     def __init__(
         self, app: TaskQ, timeout: float, until: Callable[[], bool] | None, concurrency: int
     ) -> None:
-        self.failures: list[BaseException] = []
         self._app = app
         self._store = app.store
         self._timeout = timeout
@@ -198,6 +197,8 @@ class _Session:
         self._counts: Counter[State] = Counter()
         self._ids: dict[str, None] = {}
         self._raised: dict[str, tuple[BaseException, TracebackType | None]] = {}
+        """What came out of a job's last attempt."""
+        self._failed: list[Outcome] = []
 
     def __enter__(self) -> None:
         self._app.store = cast("Store", _Watched(self._store, self._ended))
@@ -206,7 +207,6 @@ class _Session:
     def __exit__(self, *error: object) -> None:
         self._app.layers.remove(self._layer)
         self._app.store = self._store
-        self._raised.clear()
 
     @contextmanager
     def _layer(self, job: JobContext) -> Iterator[None]:
@@ -222,11 +222,16 @@ class _Session:
         self._counts[state] += 1
         self._ids.pop(id, None)
         self._ids[id] = None
-        error, trace = self._raised.pop(id, (None, None))
         if state is State.FAILED:
-            if error is not None:
-                error = error.with_traceback(trace)
-            self.failures.append(noted(error, outcome))
+            self._failed.append(outcome)
+        else:
+            self._raised.pop(id, None)
+
+    def raise_first(self) -> None:
+        """Raise the last exception of the first job that failed, if one did."""
+        for outcome in self._failed[:1]:
+            error, trace = self._raised.get(outcome.claim.id, (None, None))
+            raise noted(error, outcome).with_traceback(trace)
 
     def over(self) -> bool:
         """True if what was waited for holds.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from taskq.errors import CancelRequested, ConfigError, StoreError, WorkerStopping
 from taskq.job import Lane, Outcome, State, WorkerInfo
 from taskq.store import Store
-from taskq.worker.claimer import LATE, MOST_AHEAD, Claimer, Pace
+from taskq.worker.claimer import LATE, MOST_AHEAD, TOO_LATE, Claimer, Pace
 from taskq.worker.executor import Executor
 from taskq.worker.finisher import Finisher
 from taskq.worker.keeper import Keeper
@@ -368,6 +368,7 @@ class Worker:
                 self.lanes[name].put(part)
 
     def _starting(self, run: Run) -> None:
+        self.paces[run.claim.lane].started = run.started
         if self._slots is not None:
             self._slots.enter(run)
         if self.limits.sleeps:
@@ -410,13 +411,15 @@ class Worker:
 
     def give_back_late(self) -> None:
         """Give back what was claimed and could not start soon; no attempt is used."""
-        before = time.monotonic() - LATE
+        now = time.monotonic()
         for name, lane in self.lanes.items():
-            if lane.waiting and any(
-                run.received < before and not run.started for run in list(self.held[name])
-            ):
-                self.paces[name].was_late()
-                self._give_back_waiting(name)
+            if lane.waiting:
+                pace = self.paces[name]
+                waiting = [run.received for run in list(self.held[name]) if not run.started]
+                late = now - min(waiting, default=now)
+                if late > TOO_LATE or (late > LATE and now - pace.started > LATE / 2):
+                    pace.was_late()
+                    self._give_back_waiting(name)
 
     def _give_back_waiting(self, name: Lane) -> None:
         for run in self.lanes[name].take_back():

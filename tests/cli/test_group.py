@@ -216,6 +216,13 @@ def test_an_encoding_that_cannot_say_it_is_no_error(tmp_path: Path) -> None:
     assert "\\u65e5" in result.stdout
 
 
+@pytest.mark.parametrize("args", [("get", "\udcff"), ("jobs", "-q", "a\udcff"), ("\udcff",)])
+def test_bytes_that_are_no_text_are_refused(args: tuple[str, ...]) -> None:
+    result = run(*args, env={"TASKQ_URL": "sqlite:///jobs.db"})
+    assert result.exit_code == 2
+    assert "\\udcff' is no text" in result.stderr
+
+
 def test_help_imports_no_store_and_no_asyncio(tmp_path: Path) -> None:
     (tmp_path / "look.py").write_text(
         "import sys\n"

@@ -51,8 +51,8 @@ def test_the_worker_shows_on_one_screen_what_it_serves(
     )
     assert code == 0
     banner = text.partition("\x03")[0].splitlines()
-    rows = dict(line.strip().split("  ", 1) for line in banner if line.startswith("  "))
-    rows = {name: value.strip() for name, value in rows.items() if name}
+    pairs = [line.strip().split("  ", 1) for line in banner if line.startswith("  ")]
+    rows = {pair[0].strip(): pair[1].strip() for pair in pairs if len(pair) == 2}
     assert rows["app"] == "shop:app"
     assert rows["store"] == place.store.url
     assert rows["queues"] == "critical=6, default=3  (by weight)"
@@ -112,6 +112,22 @@ def test_a_list_fits_the_terminal(place: TaskQ, tmp_path: Path, columns: int) ->
     assert width(row) <= max(columns, 68)
     assert ("an argument" in row) is (columns == 120)
     assert "--limit 0 shows all" in more
+
+
+def test_errors_have_room_on_a_usual_terminal(place: TaskQ, tmp_path: Path) -> None:
+    handle = place.enqueue("shop.tasks.unknown", 1)
+
+    @place.task(name="shop.tasks.unknown", max_retry=0)
+    def fails(number: int) -> None:
+        raise ValueError("no such user")
+
+    with place.worker(burst=True) as worker:
+        assert worker.wait(30)
+    args = ("--no-color", "jobs", "--state", "failed", "--url", place.store.url)
+    (title, row) = on_terminal(tmp_path, *args).text.splitlines()
+    assert row.startswith(handle.id)
+    assert "ValueError:" in row
+    assert width(row) <= 80
 
 
 def test_ready_jobs_that_nobody_serves_are_told(place: TaskQ, tmp_path: Path) -> None:

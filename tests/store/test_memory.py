@@ -115,9 +115,10 @@ def test_a_wait_longer_than_any_timeout_of_the_platform(store: MemoryStore) -> N
     assert job.state is State.SUCCEEDED
 
 
+@pytest.mark.parametrize("cancel", [False, True])
 @pytest.mark.parametrize("due", [None, Moment(1e6)])
 def test_what_is_cancelled_replaced_or_deleted_does_not_pile_up(
-    store: MemoryStore, due: Moment | None
+    store: MemoryStore, due: Moment | None, cancel: bool
 ) -> None:
     names: list[weakref.ref[Name]] = []
     lock = Lock("key", on_duplicate="replace")
@@ -127,6 +128,8 @@ def test_what_is_cancelled_replaced_or_deleted_does_not_pile_up(
         names.append(weakref.ref(name))
         store.enqueue([NewJob(f"j{n}", name, b"", due=due)])
         store.enqueue([new(f"u{n}", lock=lock, due=due)])
+        if cancel:
+            store.cancel([f"j{n}"])
         store.delete([f"j{n}"])
     del name
     gc.collect()

@@ -1,7 +1,8 @@
-"""The only way in which a test may wait: for something to become true."""
+"""The only ways in which a test may wait: for something to become true."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 T = TypeVar("T")
 
 LOOK = 0.005
+"""Seconds between two looks."""
 
 
 def wait_until(
@@ -29,3 +31,17 @@ def wait_until(
             pytest.fail(f"not so within {timeout:g} seconds (last: {value!r}){told}", pytrace=True)
         threading.Event().wait(LOOK)
     return value
+
+
+async def until(predicate: Callable[[], bool], timeout: float = 30.0) -> None:
+    """`wait_until` for coroutines, also those of a worker: AssertionError after the timeout."""
+    end = time.monotonic() + timeout
+    while not predicate():  # what is waited for is of other threads
+        assert time.monotonic() < end, f"not so within {timeout:g} seconds"
+        await asyncio.sleep(LOOK)
+
+
+def wait_for(seconds: float) -> None:
+    """For tests of what must not happen within a time, or of a task that takes its time."""
+    end = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() >= end, seconds + 10)

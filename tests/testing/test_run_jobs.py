@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 import unittest
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -239,7 +240,37 @@ def test_raise_errors_without_an_exception_of_the_task(app):
             run_jobs(app, raise_errors=True)
 
 
-def test_the_worker_is_as_it_was_and_so_is_the_app(app):
+def test_raise_errors_of_an_exception_that_cannot_be_changed(app):
+    @dataclass(frozen=True)
+    class Frozen(Exception):
+        code: int
+
+    @app.task(max_retry=1, backoff=0)
+    def work():
+        raise Frozen(current_job().attempt)
+
+    with recorded(app):
+        work.delay()
+        with pytest.raises(Frozen, match="2"):
+            run_jobs(app, raise_errors=True)
+    with eager(app, raise_errors=True), pytest.raises(Frozen, match="2"):
+        work.delay()
+
+
+def test_records_stay_however_far_the_clock_travels(app):
+    @app.task(keep=60)
+    def work() -> int:
+        return 1
+
+    with recorded(app) as jobs:
+        job = work.delay()
+        run_jobs(app)
+        jobs.clock.travel(timedelta(days=900))
+        app.store.prune()
+        assert job.result() == 1
+
+
+def test_the_app_is_as_it_was_before(app):
     @app.task(max_retry=0)
     def work():
         raise Fail

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +54,10 @@ def make_app(store_url: str, store_kind: str) -> Iterator[MakeApp]:
 @pytest.fixture
 def app(make_app: MakeApp) -> TaskQ:
     return make_app()
+
+
+@pytest.fixture
+async def aapp(app: TaskQ) -> AsyncIterator[TaskQ]:
+    """``app`` for a test in asyncio, whose connections belong to the test's event loop."""
+    yield app
+    await app.async_store().close()

@@ -88,7 +88,9 @@ def test_every_way_to_enqueue_gives_the_result(app: TaskQ) -> None:
             assert [job.result(10) for job in jobs] == wanted
 
 
-async def test_every_async_way_to_enqueue_gives_the_result(app: TaskQ) -> None:
+async def test_every_async_way_to_enqueue_gives_the_result(aapp: TaskQ) -> None:
+    app = aapp
+
     @app.task
     def add(a: int, b: int = 10) -> int:
         return a + b
@@ -106,8 +108,9 @@ async def test_every_async_way_to_enqueue_gives_the_result(app: TaskQ) -> None:
         assert [await job for job in jobs] == [11, 3, 11, 4, 5, 6, 12, 7]
 
 
-async def test_a_sync_call_inside_of_a_running_loop_works(app: TaskQ) -> None:
+async def test_a_sync_call_inside_of_a_running_loop_works(aapp: TaskQ) -> None:
     """ENQ-11"""
+    app = aapp
 
     @app.task
     def double(number: int) -> int:
@@ -388,13 +391,14 @@ async def test_a_store_that_is_away_is_told_within_the_budget(count: int) -> Non
     assert time.monotonic() - started < 5
     assert len(raised.value.ids) == len(araised.value.ids) == count
     assert isinstance(raised.value, TaskQError)
+    await app.async_store().close()
     app.forget()
 
 
 def test_a_worker_finds_a_task_that_was_declared_after_it_started(app: TaskQ) -> None:
     with app.worker():
 
-        @app.task(queue="new")
+        @app.task
         def late(number: int) -> int:
             return number
 

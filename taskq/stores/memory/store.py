@@ -105,7 +105,6 @@ class MemoryStore:
         if holder.state is State.RUNNING:
             return Enqueued(holder.id, "busy")
         self._ledger.leave(holder)
-        self._ledger.release(holder)
         holder.attempts = holder.deaths = 0
         # They belong to the arguments that are overwritten.
         holder.progress = holder.checkpoint = None

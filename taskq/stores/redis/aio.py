@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Literal, TypeVar
 
 from taskq.errors import StoreError
@@ -176,7 +176,7 @@ class _OfLoop:
         self._reader: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
-    async def listening(self, channels: set[bytes], told: asyncio.Event) -> Any:
+    async def listening(self, channels: set[bytes], told: asyncio.Event) -> AsyncGenerator[None]:
         """Have an event set at each message of the channels."""
         async with self._lock:
             fresh = [channel for channel in channels if channel not in self._waiting]

@@ -89,7 +89,9 @@ class Browse:
             pairs = zip(reply[::2], reply[1::2], strict=True)
             return [row for entry, due in pairs for row in _due_row(entry, due)]
         letters = "".join(sorted(records.STATE_LETTERS[s] for s in self._states if s.ended))
-        reply = yield self._verbs.call("browse_ended", letters, f"({after}" if after else "+inf", want)
+        reply = yield self._verbs.call(
+            "browse_ended", letters, f"({after}" if after else "+inf", want
+        )
         ends = [
             (int(float(number)), id)
             for part in reply
@@ -121,7 +123,9 @@ class Browse:
             queues = [self._queue]
         entries: list[tuple[int, bytes]] = []
         for start in range(0, len(queues), _QUEUES):
-            lanes = [lane for name in queues[start : start + _QUEUES] for lane in self._keys.lanes(name)]
+            lanes = [
+                lane for name in queues[start : start + _QUEUES] for lane in self._keys.lanes(name)
+            ]
             keys = [key for lane in lanes for key in lane[:2]]
             reply = yield self._verbs.call("browse_ready", after or -1, want, keys=keys)
             for part in reply:

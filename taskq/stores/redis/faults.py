@@ -94,7 +94,7 @@ class Budget:
 
     def pause(self) -> float | None:
         """How long to wait before the next try (jittered, growing); None: time is up."""
-        pause = self._pause * (0.5 + random.random())  # noqa: S311  # jitter, not a secret
+        pause = self._pause * (0.5 + random.random())
         self._pause = min(self._pause * 2, 0.5)
         return pause if pause < self.left() else None
 

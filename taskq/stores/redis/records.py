@@ -164,7 +164,7 @@ def claim(id: str, meta: bytes, data: bytes, checkpoint: bytes | None, now: floa
         _time(f[10]),
         checkpoint,
         now,
-        f[4].endswith(b"r"),
+        b"r" in f[4],
     )
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from taskq.clock import Clock
-from taskq.errors import ConfigError, NotSupported, StoreError
+from taskq.errors import (
+    ConfigError,
+    NotSupported,
+    SchemaError,
+    StoreError,
+    StoreUnavailable,
+)
 from taskq.job import (
     Claim,
     Claimed,
@@ -30,6 +35,7 @@ from taskq.job import (
 from taskq.stores.redis.browse import Browse
 from taskq.stores.redis.foreign import Foreign
 from taskq.stores.redis.keys import Keys
+from taskq.stores.redis.records import text
 from taskq.stores.redis.scripts import Command
 from taskq.stores.redis.url import Address, parse
 from taskq.stores.redis.verbs import Steps, Verbs, claimed, due_of, over
@@ -41,6 +47,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _log = logging.getLogger("taskq.store")
+
+LAYOUT = "1"
+"""The version of what lies where, and how it is written."""
 
 _LOOK_AGAIN = 5.0
 """Seconds after which one who waits for a job looks without having been told."""
@@ -69,7 +78,7 @@ class Link(Protocol):
 
 
 @runtime_checkable
-class _TravellingClock(Protocol):
+class _TravellingClock(Clock, Protocol):
     """A clock that can leap (``taskq.testing.clock``)."""
 
     def listen(self, callback: Callable[[float], None]) -> None: ...
@@ -132,10 +141,9 @@ class RedisStore:
             prefix = prefix or self._address.prefix
         self._keys = Keys("taskq" if prefix is None else prefix)
         self._verbs = Verbs(self._keys, clock, max_ended)
-        self._pipelined = clock is None
-        """Another clock is asked when a claim is sent, so it isn't sent before it is due."""
-        self._waiting: dict[str, int] = {}
-        self._mutex = threading.Lock()
+        self._clock = clock
+        self._waiting: list[str] = []
+        """The leases whose claims wait, for a clock that leaps."""
         if isinstance(clock, _TravellingClock):
             clock.listen(self._travelled)
 
@@ -224,31 +232,23 @@ class RedisStore:
         seconds: float,
         wakes: Sequence[bytes],
     ) -> tuple[bytes | None, Any]:
-        with self._mutex:
-            self._waiting[lease] = self._waiting.get(lease, 0) + 1
+        alarm = self._verbs.wake_command(lease)
+        # A little more, for a claim that comes a trifle too early finds nothing.
+        seconds += 0.001
+        if self._clock is None:
+            command, _ = self._verbs.claim_command(lease, number, queues, limits)
+            return self._link.call_after_pop(wakes, seconds, alarm, command)
+        # The time goes along with a claim, so it is not sent before it is to be done.
+        self._waiting.append(lease)
         try:
-            command, _ = self._verbs.claim_command(lease, number, queues, limits)
-            # A little more, for a claim that comes a trifle too early finds nothing.
-            popped, reply = self._link.call_after_pop(
-                wakes,
-                seconds + 0.001,
-                self._verbs.wake_command(lease),
-                command if self._pipelined else None,
-            )
+            popped, _ = self._link.call_after_pop(wakes, seconds, alarm, None)
         finally:
-            with self._mutex:
-                self._waiting[lease] -= 1
-                if not self._waiting[lease]:
-                    del self._waiting[lease]
-        if not self._pipelined:
-            command, _ = self._verbs.claim_command(lease, number, queues, limits)
-            reply = self._link.call(command)
-        return popped, reply
+            self._waiting.remove(lease)
+        command, _ = self._verbs.claim_command(lease, number, queues, limits)
+        return popped, self._link.call(command)
 
     def _travelled(self, seconds: float) -> None:
-        with self._mutex:
-            leases = list(self._waiting)
-        for lease in leases:
+        for lease in list(self._waiting):
             self.wake(lease)
 
     def wake(self, lease: str) -> None:
@@ -346,24 +346,41 @@ class RedisStore:
 
     # -- life -----------------------------------------------------------------------
     def ping(self) -> None:
-        """One round trip; warns when the server may throw jobs away to make room."""
-        self._link.call(("PING",))
-        try:
-            reply = self._link.call(("CONFIG", "GET", "maxmemory-policy"))
-        except StoreError as error:
-            _log.debug("the maxmemory-policy of %s can't be read: %s", self.url, error)
-            return
-        policy = reply.get("maxmemory-policy", b"") if isinstance(reply, dict) else reply[-1:]
-        name = (policy[0] if isinstance(policy, list) and policy else policy) or b"noeviction"
-        if isinstance(name, bytes):
-            name = name.decode()
-        if name != "noeviction":
+        """See that the server answers and holds a layout that this taskq knows.
+
+        Warns (``taskq.store``) when the server may delete jobs to make room.
+
+        :raises StoreUnavailable: not reached. :raises SchemaError: a layout of another version.
+        :raises StoreError: the server refuses this user.
+        """
+        (key,) = self._keys.named(["layout"])
+        found = self._link.call(("GET", key))
+        if found is None:
+            self._link.call(("SET", key, LAYOUT, "NX"))
+        elif text(found) != LAYOUT:
+            raise SchemaError(
+                f"{self.url} holds jobs of taskq in the layout {text(found)!r} (prefix "
+                f"{self._keys.prefix!r}), and this taskq knows {LAYOUT!r}"
+            )
+        policy = self._policy()
+        if policy != "noeviction":
             _log.warning(
                 "%s has maxmemory-policy %s: when memory is full it deletes jobs. Set it to "
                 "noeviction.",
                 self.url,
-                name,
+                policy,
             )
+
+    def _policy(self) -> str:
+        try:
+            reply = self._link.call(("CONFIG", "GET", "maxmemory-policy"))
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            _log.debug("the maxmemory-policy of %s can't be read: %s", self.url, error)
+            return "noeviction"
+        values = list(reply.values()) if isinstance(reply, dict) else reply[1:2]
+        return text(values[0]) if values else "noeviction"
 
     def close(self) -> None:
         self._link.close()

@@ -81,7 +81,10 @@ def parse(url: str) -> Address:
     :raises ConfigError: it says what is wrong and what would be right, and never shows the URL
         itself, for that may hold a password.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigError(f"the Redis URL cannot be read; the form is {_FORM}") from None
     if parts.scheme not in ("redis", "rediss", "valkey", "valkeys", "unix"):
         raise ConfigError(f"a Redis URL begins with redis://, rediss:// or unix://: {_FORM}")
     options = _options(parts.query)

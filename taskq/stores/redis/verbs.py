@@ -27,7 +27,6 @@ from taskq.job import (
     Outcome,
     Promoted,
     QueueStats,
-    State,
     WorkerInfo,
 )
 from taskq.store import MALFORMED
@@ -66,9 +65,7 @@ class Verbs:
         self._promoted: dict[str, None] = {}
         """Lane letter and queue of jobs that were promoted; their keys are sent along."""
 
-    def call(
-        self, script: str, *arguments: Argument, keys: Sequence[bytes] = ()
-    ) -> Command:
+    def call(self, script: str, *arguments: Argument, keys: Sequence[bytes] = ()) -> Command:
         return self._calls(script, self._now(), *arguments, keys=keys)
 
     def _now(self) -> str:
@@ -222,7 +219,7 @@ class Verbs:
         for part in _split(outcomes, _weight):
             reply = yield self._finish(lease, part)
             start = len(answers)
-            answers += ["done"] * len(part)
+            answers.extend("done" for _ in part)
             for n in range(0, len(reply), 2):
                 answers[start + reply[n] - 1] = reply[n + 1].decode()
         return answers
@@ -264,7 +261,8 @@ class Verbs:
             if value is not None:
                 letters += letter
                 values.append(value)
-        return (yield self.call("note", lease, claim.id, claim.claims, letters, *values)) == 1
+        reply = yield self.call("note", lease, claim.id, claim.claims, letters, *values)
+        return bool(reply == 1)
 
     # -- upkeep -----------------------------------------------------------------------
     def promote(self, limit: int) -> Steps[Promoted]:
@@ -306,7 +304,7 @@ class Verbs:
         gone = 0
         while True:
             most = min(limit - gone, _JOBS)
-            n = yield self.call("prune", max(most, 0), self._max_ended)
+            n = int((yield self.call("prune", max(most, 0), self._max_ended)))
             gone += n
             if n < most or gone >= limit:
                 return gone
@@ -328,7 +326,7 @@ class Verbs:
 
     def watch(self, ids: Sequence[str], seconds: float) -> Steps[bool]:
         """Have the ends of jobs told for so long; False: one of them is over already."""
-        return (yield self.call("watch", ms(seconds), *ids)) == 1
+        return bool((yield self.call("watch", ms(seconds), *ids)) == 1)
 
     def stats(self, queues: Sequence[str] | None) -> Steps[list[QueueStats]]:
         if queues is None:
@@ -406,7 +404,7 @@ class Verbs:
     # -- shared locks and counters --------------------------------------------------------
     def acquire(self, key: str, owner: str, ttl: float, slots: int) -> Steps[bool]:
         keys = [self._keys.lock(key)]
-        return (yield self.call("acquire", owner, ms(ttl), slots, keys=keys)) == 1
+        return bool((yield self.call("acquire", owner, ms(ttl), slots, keys=keys)) == 1)
 
     def release(self, key: str, owner: str) -> Steps[None]:
         yield self.call("release", owner, keys=[self._keys.lock(key)])

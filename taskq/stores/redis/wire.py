@@ -11,17 +11,20 @@ import os
 import socket
 import ssl
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hiredis
 
-from taskq.stores.redis.faults import Broken, Late, Refusal, final, repeating
+from taskq.stores.redis.faults import Broken, Late, Refusal, repeating
 from taskq.stores.redis.scripts import SOURCES, Command
 from taskq.stores.redis.url import Address
 
 _MOST_IDLE = 8
 """Connections kept for the next call; a burst of threads makes more, and closes them."""
+
+
+_pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub knows tuples of one
 
 
 class Connection:
@@ -30,8 +33,10 @@ class Connection:
     :raises Broken: from each method; the connection is of no use after it.
     """
 
-    def __init__(self, address: Address, connect_timeout: float) -> None:
-        self._name = address.name
+    def __init__(
+        self, address: Address, connect_timeout: float, context: ssl.SSLContext | None = None
+    ) -> None:
+        self._context = context
         self._reader: Any = hiredis.Reader(replyError=Refusal)
         self._timeout = 0.0
         self._buffer = bytearray(65536)
@@ -57,15 +62,13 @@ class Connection:
                 raw = socket.create_connection((address.host, address.port), timeout)
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            self._tls = address.tls
-            if not address.tls:
+            if self._context is None:
                 raw.setblocking(True)
                 return raw
         except OSError as error:
             raise Broken(f"no connection: {_reason(error)}") from error
         try:
-            context = address.ssl_context()
-            return context.wrap_socket(raw, server_hostname=address.host)
+            return self._context.wrap_socket(raw, server_hostname=address.host)
         except ssl.SSLCertVerificationError as error:
             raw.close()
             raise Refusal(
@@ -103,8 +106,7 @@ class Connection:
 
     def send(self, *commands: Command) -> None:
         """Send commands in one write."""
-        pack = hiredis.pack_command
-        data = pack(commands[0]) if len(commands) == 1 else b"".join(map(pack, commands))
+        data = _pack(commands[0]) if len(commands) == 1 else b"".join(map(_pack, commands))
         try:
             self._socket.sendall(data)
         except OSError as error:
@@ -130,14 +132,17 @@ class Connection:
                 if not size:
                     raise Broken("the server closed the connection", sent=True)
                 self._reader.feed(self._buffer, 0, size)
-                reply = self._reader.gets()
+                try:
+                    reply = self._reader.gets()
+                except hiredis.ProtocolError as error:
+                    raise Broken("what answers there is not a Redis server") from error
         if isinstance(reply, Refusal):
             raise reply
         return reply
 
     def _wait_at_most(self, timeout: float) -> None:
         self._timeout = timeout
-        if self._tls:
+        if self._context is not None:
             self._socket.settimeout(timeout)
             return
         # Timeouts of the kernel's cost no further system call at each read and write.
@@ -168,6 +173,7 @@ class Wire:
         self._budget = budget
         self._timeout = address.socket_timeout or budget
         self._connect_timeout = address.socket_connect_timeout or self._timeout
+        self._context = address.ssl_context() if address.tls else None
         self._idle: list[Connection] = []
         self._pid = os.getpid()
         self._generation = 0
@@ -180,7 +186,8 @@ class Wire:
         try:
             return self._idle.pop()
         except IndexError:
-            return Connection(self._address, min(self._connect_timeout, left))
+            timeout = min(self._connect_timeout, left)
+            return Connection(self._address, timeout, self._context)
 
     def give(self, connection: Connection, generation: int) -> None:
         if generation == self._generation and len(self._idle) < _MOST_IDLE:
@@ -223,26 +230,31 @@ class Wire:
         :param command: None: only wait.
         :returns: the key that had a token (None: time was up), and the reply.
         """
+        what = keys, seconds, alarm, command
+        # Long after the call began, it isn't repeated: the budget is over.
+        return repeating(self._budget, True, self.name, self._pop, what)
+
+    def _pop(
+        self, left: float, what: tuple[Sequence[bytes], float, Command, Command | None]
+    ) -> tuple[bytes | None, Any]:
+        keys, seconds, alarm, command = what
         generation = self._generation
+        connection = self.take(left)
         try:
-            connection = self.take(self._connect_timeout)
+            pop: Command = ("BLPOP", *keys, f"{seconds + 1:.3f}")
+            connection.send(*((pop,) if command is None else (pop, command)))
             try:
-                pop: Command = ("BLPOP", *keys, f"{seconds + 1:.3f}")
-                connection.send(*((pop,) if command is None else (pop, command)))
-                try:
-                    popped = connection.read(seconds)
-                except Late:
-                    self.call(alarm)
-                    popped = connection.read(self._timeout + 1)
-                reply = None
-                if command is not None:
-                    reply = self._answer(connection, command, self._timeout)
-            except BaseException:
-                # After a refusal of the first, the reply to the second is still to come.
-                connection.close()
-                raise
-        except (Broken, Refusal) as problem:
-            raise final(problem, self.name) from problem
+                popped = connection.read(seconds)
+            except Late:
+                self.call(alarm)
+                popped = connection.read(self._timeout + 1)
+            reply = None
+            if command is not None:
+                reply = self._answer(connection, command, self._timeout)
+        except BaseException:
+            # After a refusal of the first, the reply to the second is still to come.
+            connection.close()
+            raise
         self.give(connection, generation)
         return (None if popped is None else popped[0]), reply
 

@@ -86,8 +86,9 @@ end
 -- priority, due, deadline, expires, ended, enqueued, order of enqueue, and what the jobs of a
 -- task have in common: lane, keep, keep_failed, length of the queue's name, that name (and the
 -- unique key). A state in upper case: it was asked to stop. The lock: "-", or u(ntil start) or
--- d(one) with its time to live.
-local META_FORM = '^(%a)(%d+) (%S+) (%d+) (%S+) (%d+)(r?) (%S+) (%d+) (%d+) (%-?%d+) (%d+) (%S+) '
+-- d(one) with its time to live. The number: with r if the worker that lost the job had started
+-- to run it, with n if there are notes of this claim.
+local META_FORM = '^(%a)(%d+) (%S+) (%d+) (%S+) (%d+)(r?n?) (%S+) (%d+) (%d+) (%-?%d+) (%d+) (%S+) '
   .. '(%S+) (%S+) (%d+) (%d+) (%a) (%d+) (%d+) (%d+) (.*)$'
 
 local function parse(meta)
@@ -195,16 +196,20 @@ local function append(stored, items, most)
   return n .. ';' .. rest
 end
 
-local function forget(ids)
+local function forget_extras(ids)
   local fields = {}
   for i = 1, #ids do
-    local id, n = ids[i], #fields
+    local id, n = ids[i], 5 * (i - 1)
     fields[n + 1], fields[n + 2], fields[n + 3] = id .. 'r', id .. 'e', id .. 'p'
     fields[n + 4], fields[n + 5] = id .. 'c', id .. 'l'
   end
+  many('HDEL', EXTRA, fields)
+end
+
+local function forget(ids)
   many('HDEL', META, ids)
   many('HDEL', BODY, ids)
-  many('HDEL', EXTRA, fields)
+  forget_extras(ids)
 end
 
 -- Tells those who wait for one of the jobs.

@@ -49,7 +49,7 @@ if number <= last then
   return reply()
 end
 
-local READY = '^q(%d+) %S+ (%d+) (%S+) %d+r? %S+ (%d+ %d+ %-?%d+ %d+ %S+ %S+ %S+ %d+ %d+ %a '
+local READY = '^q(%d+) %S+ (%d+) (%S+) %d+r?n? %S+ (%d+ %d+ %-?%d+ %d+ %S+ %S+ %S+ %d+ %d+ %a '
   .. '%d+ %d+ %d+ .*)$'
 local holding, starting = ' ' .. lease .. ' ', ' ' .. ARGV[3] .. ' ' .. stamp .. ' '
 local writes, mine, skipped, taken_in_all = {}, {}, 0, 0

@@ -10,11 +10,12 @@ local lapses = call('ZSCORE', LEASES, lease)
 local alive = lapses and tonumber(lapses) ~= 0
 local ended_sets = { s = SUCCEEDED, f = FAILED, c = CANCELLED, e = EXPIRED }
 local number = call('INCRBY', SEQ, ARGV[3]) - ARGV[3]
-local RUNNING = '^([xX])(%d+ %S+) (%d+ (%S+) %d+r? %S+) %d+ %d+ %-?%d+ (%d+ %S+) (%S+) %S+ '
+local RUNNING = '^([xX])(%d+ %S+) (%d+ (%S+) %d+r?n? %S+) %d+ %d+ %-?%d+ (%d+ %S+) (%S+) %S+ '
   .. '(%d+ %d+) (%a %d+ %d+ %d+ .*)$'
 local suffix = ' ' .. lease
 -- Own counters, for "#" takes long in a loop.
-local writes, extras, over, gone, left, written = {}, {}, {}, {}, {}, {}
+local writes, extras, over, left, written = {}, {}, {}, {}, {}
+local gone, gone_with_extras = {}, {}
 local wrote, extra, leaving = 0, 0, 0
 local listening = call('ZCARD', WAITING) > 0
 local ends, sizes = { s = {}, f = {}, c = {}, e = {} }, { s = 0, f = 0, c = 0, e = 0 }
@@ -99,10 +100,13 @@ while at <= #ARGV do
           reply[#reply + 1], reply[#reply + 2] = index, 'cancelled'
         end
       end
-      for k = 1, #parts do
+      local set = ends[letter]
+      local its_keep = letter == 'f' and its.keep_failed or its.keep
+      local vanishes = set and its_keep == '0'
+      for k = 1, vanishes and 0 or #parts do
         local part, value = sub(parts, k, k), ARGV[at + 1 + k]
         if part == 'r' then
-          if letter == wanted then
+          if set and letter == wanted then
             extras[extra + 1], extras[extra + 2] = id .. 'r', value
             extra = extra + 2
           end
@@ -123,7 +127,6 @@ while at <= #ARGV do
         expires = '-'
       end
       local ended, shown, counted = '-', letter, letter
-      local set = ends[letter]
       if set then
         ended = stamp
         if listening then
@@ -132,9 +135,13 @@ while at <= #ARGV do
         if how ~= '-' then
           unlock(its.key, id)
         end
-        if (letter == 'f' and its.keep_failed or its.keep) == '0' then
+        if vanishes then
           gone[#gone + 1] = id
           counted = 'gone'
+          -- A first claim without notes has left nothing else.
+          if sub(token, 1, 2) ~= '1 ' or string.find(start, 'n', 1, true) then
+            gone_with_extras[#gone_with_extras + 1] = id
+          end
         else
           local size = sizes[letter]
           set[size + 1], set[size + 2] = number, id
@@ -165,10 +172,12 @@ while at <= #ARGV do
         shown, counted = 'q', 'q'
       end
       its.to[counted] = (its.to[counted] or 0) + 1
-      writes[wrote + 1] = id
-      writes[wrote + 2] = shown .. token .. ' ' .. start .. numbers .. due .. ' ' .. expires .. ' '
-        .. ended .. ' ' .. enqueued .. ' ' .. common
-      wrote = wrote + 2
+      if not vanishes then
+        writes[wrote + 1] = id
+        writes[wrote + 2] = shown .. token .. ' ' .. start .. numbers .. due .. ' ' .. expires
+          .. ' ' .. ended .. ' ' .. enqueued .. ' ' .. common
+        wrote = wrote + 2
+      end
     end
     at = at + width
   end
@@ -192,9 +201,9 @@ for _, its in pairs(known) do
     call('ZADD', KEPT, whole(now + keep), ended_entry(letter, from, its.till[letter]))
   end
 end
-if #gone > 0 then
-  forget(gone)
-end
+many('HDEL', META, gone)
+many('HDEL', BODY, gone)
+forget_extras(gone_with_extras)
 for first, entries in pairs(lists) do
   many('RPUSH', KEYS[first + 1], entries)
   rouse(KEYS[first + 3])

@@ -12,6 +12,10 @@ local claims, owner = match(meta, '^[xX](%d+) (%S+) ')
 if owner ~= lease or claims ~= ARGV[4] then
   return 0
 end
+local before, after = match(meta, '^(%S+ %S+ %d+ %S+ %d+r?)( .*)$')
+if before then
+  call('HSET', META, id, before .. 'n' .. after)
+end
 local lines = {}
 for i = 1, #ARGV[5] do
   local letter, value = sub(ARGV[5], i, i), ARGV[5 + i]
