@@ -57,7 +57,7 @@ class Commands(click.Group):
             try:
                 text.encode()
             except UnicodeEncodeError:
-                ctx.fail(f"{ascii(text)} is no text in the encoding of this terminal.")
+                ctx.fail(f"{text!a} is no text in the encoding of this terminal.")
         return super().parse_args(ctx, args)
 
     def resolve_command(

@@ -253,6 +253,6 @@ def fields(rows: Iterable[tuple[str, Cell | str]]) -> str:
     longest = max((len(name) for name, _ in kept), default=0)
     lines = []
     for name, cell in kept:
-        title = click.style(name, dim=True) + " " * (longest - len(name))
+        title = Cell(name, dim=True).styled() + " " * (longest - len(name))
         lines.append(f"{GAP}{title}{GAP}{cell._replace(text=clean(cell.text)).styled()}")
     return "\n".join(lines)

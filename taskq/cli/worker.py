@@ -218,8 +218,9 @@ def _banner(ready: dict[str, Any], plan: Plan, size: str, took: float) -> None:
     lines = _task_lines(names, room - INDENT)
     title_of_tasks = "1 task" if len(names) == 1 else f"{len(names):,} tasks"
     rows += [(title_of_tasks if at == 0 else "", line) for at, line in enumerate(lines)]
-    stop = "Ends when no job is ready any more; " if plan.burst else ""
-    stop += f"Ctrl-C stops it: running jobs get {plan.grace:g} s; a second one ends them now."
+    if plan.burst:
+        rows.append(("burst", "ends when no job is ready any more"))
+    stop = f"Ctrl-C stops it: running jobs get {plan.grace:g} s; a second one ends them now."
     # All at once: the children write their log to the same terminal.
     text = f"\n{title}  ready in {took:.1f} s\n\n{fields(rows)}\n\n{click.style(stop, dim=True)}\n"
     click.echo(text, err=True)

@@ -124,7 +124,7 @@ def test_errors_have_room_on_a_usual_terminal(place: TaskQ, tmp_path: Path) -> N
     with place.worker(burst=True) as worker:
         assert worker.wait(30)
     args = ("--no-color", "jobs", "--state", "failed", "--url", place.store.url)
-    (title, row) = on_terminal(tmp_path, *args).text.splitlines()
+    _, row = on_terminal(tmp_path, *args).text.splitlines()
     assert row.startswith(handle.id)
     assert "ValueError:" in row
     assert width(row) <= 80

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,7 +171,8 @@ class TestServing:
     def test_what_was_asked_for(self, shop: TaskQ, tmp_path: Path) -> None:
         args = ("-q", "default=3,mail=1", "-q", "low=1", "--exclude", "low", "-c", "3", "-p", "2")
         with worker_process(tmp_path, "--app", "shop:app", "--async-concurrency", "7", *args):
-            workers = wait_until(lambda: len(w := shop.inspector.workers()) == 2 and w, 60)
+            wait_until(lambda: len(shop.inspector.workers()) == 2, 60)
+            workers = shop.inspector.workers()
         assert {tuple(worker.queues) for worker in workers} == {("default", "mail")}
         assert {(w.concurrency, w.async_concurrency) for w in workers} == {(3, 7)}
 
@@ -179,6 +182,19 @@ class TestServing:
         with worker_process(tmp_path, "--app", "shop:app", "-q", "default", "--burst") as worker:
             assert worker.wait() == 0
         assert (add.state, mail.state) == (State.SUCCEEDED, State.READY)
+
+    def test_under_a_command_of_a_framework(self, shop: TaskQ, tmp_path: Path) -> None:
+        handle = shop.enqueue("shop.add", 1)
+        text = (
+            "from taskq.cli import group_for\n\ngroup_for('shop:app')(prog_name='manage taskq')\n"
+        )
+        (tmp_path / "manage.py").write_text(text)
+        done = subprocess.run(
+            [sys.executable, "manage.py", "worker", "--burst"],
+            cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert handle.result(timeout=0) == 2
 
     def test_only_the_children_import_the_app(self, shop: TaskQ, tmp_path: Path) -> None:
         with worker_process(tmp_path, "--app", "shop:app", "--burst") as worker:

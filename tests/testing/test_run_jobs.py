@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 import unittest
-from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -238,23 +237,6 @@ def test_raise_errors_without_an_exception_of_the_task(app):
         bad.delay()
         with pytest.raises(JobFailed, match="EncodeError"):
             run_jobs(app, raise_errors=True)
-
-
-def test_raise_errors_of_an_exception_that_cannot_be_changed(app):
-    @dataclass(frozen=True)
-    class Frozen(Exception):
-        code: int
-
-    @app.task(max_retry=1, backoff=0)
-    def work():
-        raise Frozen(current_job().attempt)
-
-    with recorded(app):
-        work.delay()
-        with pytest.raises(Frozen, match="2"):
-            run_jobs(app, raise_errors=True)
-    with eager(app, raise_errors=True), pytest.raises(Frozen, match="2"):
-        work.delay()
 
 
 def test_records_stay_however_far_the_clock_travels(app):
