@@ -26,7 +26,7 @@ from taskq.handle import JobHandle
 from taskq.inspector import Inspector
 from taskq.job import Enqueued, Job, Moment, NewJob, new_id
 from taskq.middleware import Middleware
-from taskq.options import DefaultOptions, Options, TaskOptions, overlay
+from taskq.options import OPTIONS, DefaultOptions, Options, TaskOptions, overlay
 from taskq.registry import AnyTask, Registry, shared
 from taskq.store import AsyncStore, Store
 from taskq.stores import open_store
@@ -249,7 +249,11 @@ class TaskQ:
 
     # -- looking -----------------------------------------------------------------------
     def job(self, id: str) -> JobHandle[Any]:
-        """The handle of any job, by its id; whether there is one shows at the first question."""
+        """The handle of any job, by its id; whether there is one shows at the first question.
+
+        :raises InvalidOption: that can be no id.
+        """
+        OPTIONS["job_id"].check("an id", id)
         return JobHandle(self, id)
 
     def read_result(self, job: Job) -> Any:
@@ -295,6 +299,12 @@ class TaskQ:
     def close(self) -> None:
         """Release the store's connections. The app may be used again afterwards."""
         self.store.close()
+
+    async def aclose(self) -> None:
+        """Release the connections that the running event loop has to the store."""
+        aio: AsyncStore | None = getattr(self.store, "aio", None)
+        if aio is not None:
+            await aio.close()
 
     def forget(self) -> None:
         """Close, and no longer be the app that tasks declared without one find."""

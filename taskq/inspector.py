@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from taskq.errors import InvalidOption
 from taskq.handle import JobInfo, Reader, info_of
 from taskq.job import Page, QueueStats, State, WorkerInfo
-from taskq.options import queue_name
+from taskq.options import OPTIONS, queue_name
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -41,7 +41,7 @@ class Inspector:
 
     def job(self, id: str) -> JobInfo | None:
         """One job; None if there is none."""
-        job = self._app.store.get([id])[0]
+        job = self._app.store.get(_ids([id]))[0]
         return None if job is None else info_of(self._app, job)
 
     def jobs(
@@ -56,6 +56,8 @@ class Inspector:
         :param state: a State or its name. :param limit: at most so many; None: all.
         """
         wanted = None if state is None else _state(state)
+        if queue is not None:
+            queue_name("queue", queue)
         cursor: str | None = None
         left = limit
         while left is None or left > 0:
@@ -73,17 +75,17 @@ class Inspector:
 
     def cancel(self, ids: Sequence[str]) -> list[Literal["cancelled", "asked", "ended", "missing"]]:
         """Cancel waiting jobs, ask running ones to stop."""
-        return self._app.store.cancel(ids)
+        return self._app.store.cancel(_ids(ids))
 
     def retry(
         self, ids: Sequence[str]
     ) -> list[Literal["requeued", "running", "ready", "refused", "missing"]]:
         """Make jobs ready now; ended ones start over with all their attempts."""
-        return self._app.store.requeue(ids)
+        return self._app.store.requeue(_ids(ids))
 
     def delete(self, ids: Sequence[str]) -> list[Literal["deleted", "running", "missing"]]:
         """Forget jobs that are not running."""
-        return self._app.store.delete(ids)
+        return self._app.store.delete(_ids(ids))
 
     def pause(self, queue: str) -> None:
         """Start nothing more from a queue; enqueue goes on. Survives restarts."""
@@ -92,6 +94,12 @@ class Inspector:
     def resume(self, queue: str) -> None:
         """The end of `pause`."""
         self._app.store.pause(queue_name("queue", queue), False)
+
+
+def _ids(ids: Sequence[str]) -> Sequence[str]:
+    for id in ids:
+        OPTIONS["job_id"].check("an id", id)
+    return ids
 
 
 def _state(state: State | str) -> State:

@@ -130,6 +130,7 @@ queue_name = _queue
 
 
 def _text(name: str, value: object) -> str:
+    # Lone surrogates are not printable either, so what passes here can be encoded.
     if not isinstance(value, str) or not value or not value.isprintable() or len(value) > 500:
         raise InvalidOption(
             f"{name} takes a text of 1 to 500 printable characters, not {_typed(value)}"

@@ -8,9 +8,7 @@ keyword-only parameters).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
-from importlib.metadata import EntryPoint, entry_points
-from inspect import Parameter, signature
+from importlib import import_module
 from typing import Any, cast
 
 from taskq.errors import ConfigError
@@ -47,32 +45,45 @@ def open_store(url: str, **settings: Any) -> Store:
         )
     target = STORES.get(scheme)
     if target is not None:
-        factory = EntryPoint(scheme, target, GROUP).load()
+        module, _, path = target.partition(":")
+        factory: Any = getattr(import_module(module), path)
     else:
-        further = [each for each in entry_points(group=GROUP) if each.name == scheme]
-        if not further:
-            known = _known()
-            near = get_close_matches(scheme, known, n=1)
-            hint = f" Did you mean {near[0]}://?" if near else ""
-            raise ConfigError(
-                f"no store is known for {scheme}:// URLs.{hint} Known kinds: {', '.join(known)}"
-            )
-        factory = further[0].load()
-    _check_settings(scheme, factory, settings)
-    return cast(Store, factory(url, **settings))
+        factory = _further(scheme)
+    try:
+        return cast(Store, factory(url, **settings))
+    except TypeError:
+        _check_settings(scheme, factory, settings)
+        raise
+
+
+def _further(scheme: str) -> Any:
+    """A store that another package brings."""
+    for each in _entry_points():
+        if each.name == scheme:
+            return each.load()
+    known = _known()
+    # Late, as below: only a mistake needs it, and every producer and worker would pay for it.
+    near = import_module("difflib").get_close_matches(scheme, known, n=1)
+    hint = f" Did you mean {near[0]}://?" if near else ""
+    raise ConfigError(
+        f"no store is known for {scheme}:// URLs.{hint} Known kinds: {', '.join(known)}"
+    )
 
 
 def _check_settings(scheme: str, factory: Any, settings: Mapping[str, Any]) -> None:
-    parameters = signature(factory).parameters.values()
-    if any(each.kind is Parameter.VAR_KEYWORD for each in parameters):
-        return
-    known = [each.name for each in parameters if each.kind is Parameter.KEYWORD_ONLY]
+    parameters = import_module("inspect").signature(factory).parameters.values()
+    known = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
     for name in settings:
         if name not in known:
             raise ConfigError(
                 f"{scheme}:// stores have no setting {name!r}; they have: {', '.join(known)}"
-            )
+            ) from None
+
+
+def _entry_points() -> Any:
+    # importlib.metadata takes the package email along: 2 MB for those who need none of it.
+    return import_module("importlib.metadata").entry_points(group=GROUP)
 
 
 def _known() -> list[str]:
-    return sorted({*STORES, *(each.name for each in entry_points(group=GROUP))})
+    return sorted({*STORES, *(each.name for each in _entry_points())})

@@ -75,6 +75,7 @@ class LoopLane:
             if leftover:
                 self._loop.run_until_complete(asyncio.wait(leftover, timeout=1.0))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._executor.app.aclose())
         finally:
             self._loop.close()
 
@@ -120,5 +121,5 @@ class LoopLane:
         run.interrupt = None
         outcome = self._executor.conclude(run, value, error)
         if error is not None:
-            error.__traceback__ = None
+            error.with_traceback(None)
         return outcome

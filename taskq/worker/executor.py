@@ -6,10 +6,11 @@ The same three steps serve both lanes: `prepare`, then the lane calls the functi
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from taskq.codec import Call
@@ -32,6 +33,7 @@ from taskq.errors import (
 from taskq.failure import failure_of
 from taskq.job import Claim, Note, Outcome, State
 from taskq.log import job_fields
+from taskq.middleware import Middleware
 from taskq.options import Options, arrived
 from taskq.retry import decide
 from taskq.worker.run import Run
@@ -155,9 +157,9 @@ class Executor:
             return TimedOut(f"the attempt took longer than its timeout of {timeout:g} s")
         return DeadlineExceeded("the deadline passed while the attempt ran")
 
-    @contextlib.contextmanager
-    def around(self, run: Run) -> Iterator[None]:
-        """The run's surroundings: `current_job`, log fields, middleware."""
+    def around(self, run: Run) -> AbstractContextManager[Any]:
+        """Enters the run's surroundings: `current_job` and log fields now, middleware by the
+        context manager it gives. In a context of the run's own, which nobody has to tidy."""
         context = run.context
         assert context is not None
         claim = run.claim
@@ -170,10 +172,8 @@ class Executor:
                 "attempt": context.attempt,
             }
         )
-        with contextlib.ExitStack() as stack:
-            for layer in self.app.layers:
-                stack.enter_context(layer(context))
-            yield
+        layers = self.app.layers
+        return _Onion(layers, context) if layers else nullcontext()
 
     def conclude(
         self,
@@ -285,6 +285,29 @@ class Executor:
             logger.warning("given back, the worker stops", extra=extra)
         else:
             logger.info("is %s: %s", state, _short(error), extra=extra)
+
+
+class _Onion:
+    """The middleware around one run."""
+
+    # Not a generator: contextlib sets the traceback of an exception that passes one, and an
+    # exception that forbids that (a frozen dataclass) would come out as another.
+
+    def __init__(self, layers: Sequence[Middleware], context: JobContext) -> None:
+        self._layers = layers
+        self._context = context
+        self._stack = ExitStack()
+
+    def __enter__(self) -> None:
+        try:
+            for layer in self._layers:
+                self._stack.enter_context(layer(self._context))
+        except BaseException:
+            if not self._stack.__exit__(*sys.exc_info()):
+                raise
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
 
 
 def _extra(run: Run) -> dict[str, object]:

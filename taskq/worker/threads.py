@@ -123,7 +123,7 @@ class ThreadLane:
         outcome = self._executor.conclude(run, value, error)
         if error is not None:
             # The traceback holds the frames of the task, and they all its values.
-            error.__traceback__ = None
+            error.with_traceback(None)
         return outcome
 
     def _inside(self, run: Run, guard: Guard) -> Any:

@@ -7,9 +7,11 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -138,6 +140,98 @@ class RedisServer:
     def __exit__(self, *error: object) -> None:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Certificates:
+    """A certificate authority made for a test, with a certificate for 127.0.0.1."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ca, self.certificate = str(folder / "ca.pem"), str(folder / "server.pem")
+        self.key = str(folder / "server.key")
+        ca_key, request = str(folder / "ca.key"), str(folder / "server.csr")
+        names = folder / "names"
+        names.write_text("subjectAltName=IP:127.0.0.1\n")
+        new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        for command in (
+            ["req", "-x509", *new_key, "-keyout", ca_key, "-out", self.ca, "-subj", "/CN=test CA"],
+            ["req", *new_key, "-keyout", self.key, "-out", request, "-subj", "/CN=server"],
+            ["x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key]
+            + ["-CAcreateserial", "-extfile", str(names), "-out", self.certificate],
+        ):
+            subprocess.run(["openssl", *command], check=True, capture_output=True)
+
+
+class Front:
+    """A port in front of a server: passes everything on, as plain TCP or as the server's end of
+    TLS; can cut its connections, and swallow what the server says.
+
+    :param target: the port of the server.
+    """
+
+    def __init__(self, target: int, certificates: Certificates | None = None) -> None:
+        self._target = target
+        self._context: ssl.SSLContext | None = None
+        if certificates is not None:
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.load_cert_chain(certificates.certificate, certificates.key)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+        self._swallow = False
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def swallow(self, swallow: bool = True) -> None:
+        """Let no further reply through."""
+        self._swallow = swallow
+
+    def cut(self) -> None:
+        """End the connections there are; new ones are taken."""
+        for each in list(self._open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                if self._context is not None:
+                    client = self._context.wrap_socket(client, server_side=True)
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                client.close()
+                continue
+            self._open += (client, server)
+            for source, sink, replies in ((client, server, False), (server, client, True)):
+                arguments = (source, sink, replies)
+                thread = threading.Thread(target=self._pass, args=arguments, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
+        with contextlib.suppress(OSError, ssl.SSLError):
+            while data := source.recv(65536):
+                if not (replies and self._swallow):
+                    sink.sendall(data)
+        for each in (source, sink):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Front:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        # A thread that accepts is not woken by a close alone.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+        for thread in self._threads:
+            thread.join(START)
+        for each in self._open:
+            each.close()
 
 
 @contextlib.contextmanager

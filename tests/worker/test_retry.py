@@ -191,7 +191,7 @@ def test_no_attempt_begins_after_the_deadline(app: TaskQ) -> None:
         assert raised is not None
     info = job.info()
     assert 2 <= info.attempt <= 6
-    assert info.errors[-1].reason == "its deadline would pass before the next attempt"
+    assert "deadline" in info.errors[-1].reason
 
 
 def test_a_deadline_that_passed_before_the_start(app: TaskQ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from taskq import Duplicate, State, TaskQ, Unique
+from taskq import Duplicate, State, TaskQ, Unique, WorkerInfo
 from tests.support.wait import wait_for, wait_until
 from tests.worker.conftest import MakeApp
 
@@ -178,8 +178,6 @@ def test_the_key_is_free_once_a_dead_workers_job_has_been_recovered(make_app: Ma
         return user_id
 
     job = send.delay(7)
-    from taskq import WorkerInfo
-
     dead = app.store.open(WorkerInfo(host="gone", pid=1), 30)
     assert len(app.store.claim(dead, 1, ["default"], {"thread": 1}).claims) == 1
     app.store.end(dead)

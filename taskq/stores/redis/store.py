@@ -138,7 +138,7 @@ class RedisStore:
             self._address = parse(url or "redis://localhost:6379/0")
             self._link = Wire(self._address, budget)
             self.url = self._address.url
-            prefix = prefix or self._address.prefix
+            prefix = self._address.prefix if prefix is None else prefix
         self._keys = Keys("taskq" if prefix is None else prefix)
         self._verbs = Verbs(self._keys, clock, max_ended)
         self._clock = clock

@@ -87,6 +87,10 @@ def parse(url: str) -> Address:
         raise ConfigError(f"the Redis URL cannot be read; the form is {_FORM}") from None
     if parts.scheme not in ("redis", "rediss", "valkey", "valkeys", "unix"):
         raise ConfigError(f"a Redis URL begins with redis://, rediss:// or unix://: {_FORM}")
+    if parts.fragment:
+        raise ConfigError(
+            f"the Redis URL has a '#': within a password it is written as %23; the form is {_FORM}"
+        )
     options = _options(parts.query)
     try:
         port = parts.port
@@ -95,10 +99,6 @@ def parse(url: str) -> Address:
             f"the port of the Redis URL is not a number from 0 to 65535 (a password with "
             f"'@', ':', '/' or '#' in it has to be percent-encoded); the form is {_FORM}"
         ) from None
-    if parts.fragment:
-        raise ConfigError(
-            f"the Redis URL has a '#': within a password it is written as %23; the form is {_FORM}"
-        )
     user = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None
     if parts.scheme == "unix":

@@ -154,6 +154,9 @@ class Connection:
         with contextlib.suppress(OSError):
             self._socket.close()
 
+    # Of a store that was not closed, or of the parent after a fork: no reason for a warning.
+    __del__ = close
+
 
 def _reason(error: OSError) -> str:
     if isinstance(error, TimeoutError | BlockingIOError):
