@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 
 class TravelClock:
@@ -21,8 +21,10 @@ class TravelClock:
     def now(self) -> float:
         return self._now
 
-    def travel(self, seconds: float) -> None:
-        """Move by so many seconds; backwards, if negative."""
+    def travel(self, seconds: float | timedelta) -> None:
+        """Move by seconds or a timedelta; backwards, if negative."""
+        if isinstance(seconds, timedelta):
+            seconds = seconds.total_seconds()
         with self._mutex:
             self._now += seconds
             listeners = list(self._listeners)
@@ -35,7 +37,7 @@ class TravelClock:
             if moment.tzinfo is None:
                 raise ValueError("an instant is an aware datetime; this one has no time zone")
             moment = moment.timestamp()
-        self.travel(moment - self._now)
+        self.travel(moment - self.now())
 
     def listen(self, callback: Callable[[float], None]) -> None:
         """Have ``callback`` called after each move, with the seconds moved, in the mover's

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from taskq.context import current_app
@@ -13,7 +12,6 @@ from taskq.errors import JobFailed, NoAppError
 from taskq.failure import Failure
 from taskq.handle import LONGEST_WAIT
 from taskq.job import WAITING, Enqueued, Job, NewJob, Outcome
-from taskq.options import moment as moment_of
 from taskq.stores.memory import MemoryStore
 from taskq.stores.memory.waits import MemoryAio, Waits
 from taskq.testing.clock import TravelClock
@@ -24,24 +22,17 @@ if TYPE_CHECKING:
 
 
 class TickingClock(TravelClock):
-    """Goes on with the machine's clock, and travels besides. What the modes use by default."""
+    """Goes on with the machine's clock, and travels besides. What the modes use by default.
+
+    After ``travel``, scheduled and retrying jobs that became due run at once under `eager`, and
+    in the next `run_jobs` else.
+    """
 
     def __init__(self) -> None:
         super().__init__(0.0)
 
     def now(self) -> float:
         return time.time() + super().now()
-
-    def travel(self, seconds: float | timedelta) -> None:
-        """Move by seconds or a timedelta; backwards, if negative. Scheduled and retrying jobs
-        that become due run at once under `eager`, and in the next `run_jobs` else."""
-        super().travel(seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
-
-    def set(self, moment: float | datetime) -> None:
-        """Move to an instant: seconds since the epoch, or an aware datetime."""
-        if isinstance(moment, datetime):
-            moment = moment_of("set(moment)", moment).seconds
-        self.travel(moment - self.now())
 
 
 class RecordingStore(MemoryStore):

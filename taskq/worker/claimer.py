@@ -5,79 +5,50 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from taskq.errors import LeaseLost
 from taskq.job import Lane
+from taskq.store import Store
+from taskq.worker.lanes import CLOSED, LATE, LaneOfRuns, Pace
+from taskq.worker.queues import QueueOrder
 from taskq.worker.run import Run
 from taskq.worker.service import Service
 
-if TYPE_CHECKING:
-    from taskq.worker.worker import Worker
-
 logger = logging.getLogger("taskq.worker")
 
-AHEAD = 0.03
-"""Seconds of work to hold beyond what runs: what is claimed ahead starts about that soon."""
-MOST_AHEAD = 500
-LATE = 0.1
-"""Seconds in which a claim should have started; it is given back if its lane starts nothing."""
-TOO_LATE = 0.3
-"""Seconds after which it is given back although its lane goes on."""
-CLOSED = 0.2
-"""Seconds for which a lane that was late claims nothing."""
 LONGEST_WAIT = 15.0
 """Seconds that one call waits in the store for a job; it is woken, this is for safety only."""
 
 
-class Pace:
-    """How fast one lane is, and so how much may be claimed ahead."""
+class Host(Protocol):
+    """What the claimer needs of its worker."""
 
-    __slots__ = ("closed_until", "mean", "most_ahead", "started")
+    store: Store
+    order: QueueOrder
+    burst: bool
+    lease: str | None
+    lanes: dict[Lane, LaneOfRuns]
+    paces: dict[Lane, Pace]
+    held: dict[Lane, dict[Run, None]]
 
-    def __init__(self, most_ahead: int) -> None:
-        self.most_ahead = most_ahead
-        self.mean: float | None = None
-        """Seconds that a run takes, weighted towards the latest ones."""
-        self.closed_until = 0.0
-        self.started = 0.0
-        """When a run last started (monotonic)."""
-
-    def ended(self, seconds: float) -> None:
-        mean = self.mean
-        self.mean = seconds if mean is None else mean + (seconds - mean) * 0.05
-
-    def was_late(self) -> None:
-        """What was claimed did not start in time, so there was too much of it.
-
-        A lane that starts nothing at all claims nothing for a moment, and then nothing ahead
-        until runs have shown to be short again.
-        """
-        now = time.monotonic()
-        if now - self.started > LATE / 2:
-            self.mean = 1.0
-            self.closed_until = now + CLOSED
-        elif self.mean is not None:
-            self.mean *= 4
-
-    def closed(self) -> bool:
-        if self.closed_until and time.monotonic() >= self.closed_until:
-            self.closed_until = 0.0
-        return self.closed_until > 0
-
-    def target(self, size: int) -> int:
-        """How many to hold for ``size`` slots."""
-        if self.closed():
-            return 0
-        if self.mean is None:
-            return size
-        return size + min(self.most_ahead, int(size * AHEAD / max(self.mean, 1e-6)))
+    @property
+    def busy(self) -> bool: ...
+    @property
+    def drained(self) -> bool: ...
+    def has_tasks(self, lane: Lane) -> bool: ...
+    def open_lease(self) -> str: ...
+    def lost(self, lease: str) -> None: ...
+    def claimed(self, next_due: float | None) -> None: ...
+    def dispatch(self, runs: list[Run]) -> None: ...
+    def give_back_late(self) -> None: ...
+    def end(self) -> None: ...
 
 
 class Claimer(Service):
     role = "claimer"
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Host) -> None:
         super().__init__()
         self._worker = worker
         self._number = 1
@@ -118,7 +89,7 @@ class Claimer(Service):
             )
             if any(self._wanted(lane) > 0 for lane in self.waits_without):
                 return  # a slot became free meanwhile, and nobody would wake the claim for it
-        quiet = not worker.busy and worker.finisher.drained
+        quiet = not worker.busy and worker.drained
         try:
             claimed = worker.store.claim(lease, self._number, worker.order.next(), limits, wait)
         except LeaseLost:
@@ -126,8 +97,7 @@ class Claimer(Service):
             return
         finally:
             self.waits_without = frozenset()
-        worker.round_trip()
-        worker.upkeep.due_in(claimed.next_due)
+        worker.claimed(claimed.next_due)
         if claimed.claims:
             self._number += 1
             received = time.monotonic()

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Protocol
 from taskq.errors import CancelRequested, ConfigError, StoreError, WorkerStopping
 from taskq.job import Lane, Outcome, State, WorkerInfo
 from taskq.store import Store
-from taskq.worker.claimer import LATE, MOST_AHEAD, TOO_LATE, Claimer, Pace
+from taskq.worker.claimer import Claimer
 from taskq.worker.executor import Executor
 from taskq.worker.finisher import Finisher
 from taskq.worker.keeper import Keeper
+from taskq.worker.lanes import LATE, MOST_AHEAD, TOO_LATE, LaneOfRuns, Pace
 from taskq.worker.limits import Limits
 from taskq.worker.queues import QueueOrder
 from taskq.worker.run import Run
@@ -35,19 +36,6 @@ INTERRUPT_GRACE = 2.0
 """Seconds that an interrupted task has to end when the worker stops."""
 FINISH_GRACE = 5.0
 """Seconds to write the last outcomes in; what is not written is recovered by others."""
-
-
-class LaneOfRuns(Protocol):
-    """What the worker needs of a lane."""
-
-    size: int
-
-    @property
-    def waiting(self) -> int: ...
-    def put(self, runs: list[Run]) -> None: ...
-    def take_back(self) -> list[Run]: ...
-    def close(self) -> None: ...
-    def join(self, timeout: float) -> None: ...
 
 
 class Slots(Protocol):
@@ -327,9 +315,10 @@ class Worker:
                 if run.started:
                     self.limits.cut(run, CancelRequested("the job was cancelled"))
 
-    def round_trip(self) -> None:
-        """A call of the claimer succeeded."""
+    def claimed(self, next_due: float | None) -> None:
+        """A claim was answered."""
         self.last_round_trip = time.monotonic()
+        self.upkeep.due_in(next_due)
 
     # -- runs -------------------------------------------------------------------------
     def _named_queues(self) -> list[str]:
@@ -345,6 +334,11 @@ class Worker:
     def busy(self) -> bool:
         """It holds claims that have no outcome yet."""
         return any(self.held.values())
+
+    @property
+    def drained(self) -> bool:
+        """All outcomes are written."""
+        return self.finisher.drained
 
     def runs(self) -> list[Run]:
         """The claims that have no outcome yet."""
@@ -403,7 +397,7 @@ class Worker:
 
     def _written(self, count: int) -> None:
         self.count += count
-        self.round_trip()
+        self.last_round_trip = time.monotonic()
         if self.finisher.drained:
             with self._quiet:
                 self._quiet.notify_all()

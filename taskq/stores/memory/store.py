@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 from taskq.clock import Clock, SystemClock
 from taskq.errors import ConfigError, LeaseLost, NotSupported
@@ -38,14 +38,7 @@ from taskq.job import (
 from taskq.stores.memory.ledger import Ledger, read_cursor, write_cursor
 from taskq.stores.memory.locks import Locks
 from taskq.stores.memory.records import Lease, Stored
-from taskq.stores.memory.waits import MemoryAio, Waits, any_over
-
-
-@runtime_checkable
-class _TravellingClock(Protocol):
-    """A clock that can leap (``taskq.testing.clock``), and tells by how many seconds."""
-
-    def listen(self, callback: Callable[[float], None]) -> None: ...
+from taskq.stores.memory.waits import LeapingClock, MemoryAio, Waits, any_over
 
 
 class MemoryStore:
@@ -61,11 +54,7 @@ class MemoryStore:
     blocking = True
 
     def __init__(
-        self,
-        url: str = "memory://",
-        *,
-        clock: Clock | None = None,
-        max_ended: int = 100_000,
+        self, url: str = "memory://", *, clock: Clock | None = None, max_ended: int = 100_000
     ) -> None:
         if max_ended < 0:
             raise ConfigError(f"max_ended is a number of jobs, 0 or more, not {max_ended}")
@@ -80,7 +69,7 @@ class MemoryStore:
         self._locks = Locks()
         self._leases: dict[str, Lease] = {}
         self.aio = MemoryAio(self, self._waits)
-        if isinstance(self._clock, _TravellingClock):
+        if isinstance(self._clock, LeapingClock):
             self._clock.listen(self._travelled)
 
     # -- producing ------------------------------------------------------------------

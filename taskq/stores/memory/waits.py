@@ -7,12 +7,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from taskq.job import Enqueued, Job, NewJob
+from taskq.store import Store
 
-if TYPE_CHECKING:
-    from taskq.stores.memory.store import MemoryStore
+
+@runtime_checkable
+class LeapingClock(Protocol):
+    """A clock that can leap (``taskq.testing.clock``), and tells by how many seconds."""
+
+    def listen(self, callback: Callable[[float], None]) -> None: ...
 
 
 class Waits:
@@ -66,7 +71,7 @@ def any_over(jobs: Sequence[Job | None]) -> bool:
 class MemoryAio:
     """The client's verbs for asyncio: the same store, but waiting doesn't block the loop."""
 
-    def __init__(self, store: MemoryStore, waits: Waits) -> None:
+    def __init__(self, store: Store, waits: Waits) -> None:
         self._store = store
         self._waits = waits
 

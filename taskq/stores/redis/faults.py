@@ -56,6 +56,9 @@ class Refusal(Exception):
         super().__init__(text)
         found = [code for code in _CODE.findall(text) if code != "ERR"]
         self.code = next((code for code in found if code in _TEXTS), found[0] if found else "ERR")
+        if "unauthenticated" in text:
+            # It takes only short commands before a password.
+            self.code = "NOAUTH"
         self.text = text
 
     def error(self, server: str) -> StoreError:

@@ -151,8 +151,10 @@ class Connection:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, span)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.close()
+        opened = getattr(self, "_socket", None)
+        if opened is not None:
+            with contextlib.suppress(OSError):
+                opened.close()
 
     # Of a store that was not closed, or of the parent after a fork: no reason for a warning.
     __del__ = close
