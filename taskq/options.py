@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
 from taskq.errors import InvalidOption
 from taskq.job import MAX_PRIORITY, MAX_SECONDS, MIN_PRIORITY, Moment
@@ -158,8 +158,10 @@ def _whole(low: int, high: int) -> Callable[[str, object], int]:
 
 
 def _backoff(name: str, value: object) -> Backoff:
-    if value is None or isinstance(value, Exponential) or callable(value):
+    if value is None or isinstance(value, Exponential):
         return value
+    if callable(value):
+        return cast("Backoff", value)
     if isinstance(value, int | float | timedelta):
         return not_negative(name, value)
     raise InvalidOption(
@@ -170,10 +172,12 @@ def _backoff(name: str, value: object) -> Backoff:
 
 def _exceptions(name: str, value: object) -> tuple[type[BaseException], ...]:
     given = value if isinstance(value, tuple | list | set | frozenset) else (value,)
+    checked: list[type[BaseException]] = []
     for item in given:
         if not (isinstance(item, type) and issubclass(item, BaseException)):
             raise InvalidOption(f"{name} takes exception classes, not {_typed(item)}")
-    return tuple(given)
+        checked.append(item)
+    return tuple(checked)
 
 
 def _optional(check: Callable[[str, object], Any]) -> Callable[[str, object], Any]:

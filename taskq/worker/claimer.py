@@ -74,7 +74,9 @@ class Claimer(Service):
         if self._alone:
             self._run_alone()
             return
-        limits = {lane: room for lane in worker.lanes if (room := self._wanted(lane)) > 0}
+        limits: dict[Lane, int] = {
+            lane: room for lane in worker.lanes if (room := self._wanted(lane)) > 0
+        }
         own = [lane for lane in limits if worker.has_tasks(lane)]
         if not own:
             self._wait_for_room()

@@ -185,7 +185,7 @@ class Callable_:
 @pytest.mark.parametrize(
     "what",
     [generator, async_generator, int, "double", None, 5, staticmethod(double), classmethod(double)],
-    ids=repr,
+    ids=lambda what: getattr(what, "__name__", repr(what)),
 )
 def test_what_is_no_function_is_refused(app: TaskQ, what: Any) -> None:
     with pytest.raises(InvalidOption, match=r"@task takes a function"):

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from taskq.codec_place import Place, Refused, name_of
+from taskq.codec.place import Place, Refused, name_of
 
 
 class Part(NamedTuple):

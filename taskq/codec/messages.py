@@ -1,41 +1,6 @@
-"""The codec: a call and its result as bytes, and back.
+"""Whole messages: calls and results as bytes and back, signed and within their size.
 
-The format is JSON (RFC 8259, UTF-8, compact), so any language can make a job. A call is an
-object; keys that would be empty are left out::
-
-    {"a": [7, "abc"],                      positional arguments
-     "k": {"x": 1},                        keyword arguments
-     "h": {"trace": "..."},                headers: texts by name
-     "t": ["nightly"],                     tags: texts
-     "o": {"timeout": 30}}                 options of this call
-
-Any other value (a result, progress) is the JSON of the value alone. Values that JSON has no
-form for are objects with one key, a tag::
-
-    {"$datetime": "2026-10-25T02:30:00+01:00[Europe/Berlin][fold=1]"}
-                                           ISO 8601; the zone's key and the fold if there are
-    {"$date": "2026-10-25"}  {"$time": "02:30:00"}
-    {"$timedelta": [1, 3600, 5]}           days, seconds, microseconds; or a number of seconds
-    {"$decimal": "1.10"}  {"$uuid": "..."}  {"$bytes": "<base64>"}
-    {"$path": "a/b"}  {"$posixpath": "a/b"}  {"$windowspath": "a\\\\b"}
-    {"$tuple": [...]}  {"$set": [...]}  {"$frozenset": [...]}
-    {"$dict": [[key, value], ...]}         a dict with keys that are not texts, or with one
-                                           key that begins with a dollar sign
-    {"$enum": ["shop.models:Color", "RED"]}        a member; a combination of flags: its number
-    {"$object": ["shop.models:Order", {"id": 7}]}  a dataclass, NamedTuple, attrs class or
-                                           pydantic model; of the latter also, third, the
-                                           names of the fields that were set, if not all
-    {"$pickle": "<base64>"}                only where both sides ask for it
-    {"$as_is": ...}                        a whole result that its annotation shall not change
-
-A class is never imported: it is found by its name among those that the annotations mention
-and those that were registered. Where an annotation asks for a type and the message holds
-plain JSON (an object for a dataclass, a text for a datetime, seconds for a timedelta), the
-value is built from it, so nobody has to write tags by hand.
-
-A signed message begins with ``hmac-sha256:``, 64 hexadecimal digits and a colon; the JSON
-follows. The digits are the HMAC of the context (such as the task's name), a zero byte and
-the JSON.
+The format is told at the head of ``taskq/codec/__init__.py``.
 """
 
 from __future__ import annotations
@@ -47,12 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from taskq.codec_hints import ANYTHING, Hints, Shape
-from taskq.codec_place import Place, Refused, show
-from taskq.codec_trees import SCALARS, Reader, Registry, Writer, json_text
+from taskq.codec.hints import ANYTHING, Hints, Shape
+from taskq.codec.place import Place, Refused, show
+from taskq.codec.trees import SCALARS, Reader, Registry, Writer, json_text
 from taskq.errors import ConfigError, DecodeError, EncodeError
-
-__all__ = ["Call", "Codec", "Hints", "Shape"]
 
 _SIGNED = b"hmac-sha256:"
 _BODY = len(_SIGNED) + 64 + 1

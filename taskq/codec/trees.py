@@ -13,9 +13,9 @@ from json import encoder as json_encoder
 from types import GeneratorType
 from typing import Any
 
-from taskq.codec_hints import Shape
-from taskq.codec_place import Place, Refused, name_of
-from taskq.codec_records import (
+from taskq.codec.hints import Shape
+from taskq.codec.place import Place, Refused, name_of
+from taskq.codec.records import (
     ModelState,
     is_model,
     is_record,
@@ -29,7 +29,7 @@ from taskq.codec_records import (
     wire_name,
     write_enum,
 )
-from taskq.codec_scalars import READERS, WRITERS
+from taskq.codec.scalars import READERS, WRITERS
 from taskq.errors import ConfigError
 
 SCALARS = frozenset({str, int, float, bool, type(None)})

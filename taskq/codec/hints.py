@@ -17,8 +17,8 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from taskq.codec_place import Place, Refused, name_of
-from taskq.codec_records import (
+from taskq.codec.place import Place, Refused, name_of
+from taskq.codec.records import (
     annotations_of,
     enum_of_value,
     is_model,
@@ -30,7 +30,7 @@ from taskq.codec_records import (
     validate_model,
     wire_name,
 )
-from taskq.codec_scalars import FROM_PLAIN
+from taskq.codec.scalars import FROM_PLAIN
 
 Revive = Callable[[Any, Place], Any]
 
