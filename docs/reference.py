@@ -247,7 +247,7 @@ def errors_page() -> str:
 
 def _children(cls: type) -> list[type]:
     order = list(vars(errors).values())
-    here = [one for one in cls.__subclasses__() if one.__module__ == errors.__name__]
+    here: list[type] = [one for one in cls.__subclasses__() if one.__module__ == errors.__name__]
     return sorted(here, key=order.index)
 
 
@@ -259,7 +259,10 @@ def _tree(cls: type, depth: int) -> list[str]:
 
 
 def _family(cls: type) -> list[type]:
-    return [cls, *(one for child in _children(cls) for one in _family(child))]
+    found = [cls]
+    for child in _children(cls):
+        found += _family(child)
+    return found
 
 
 # -- the public names ---------------------------------------------------------------------
@@ -283,7 +286,8 @@ SEAM = {
         "read_call",
         "read_value",
         "async_store",
-    }
+    },
+    "taskq.failure": {"to_bytes", "from_bytes"},
 }
 """Methods that taskq's own parts call of each other."""
 MADE_BY_TASKQ = ("Task", "JobHandle", "JobContext", "Inspector", "JobInfo", "WorkerInfo")
@@ -300,8 +304,10 @@ def api_page() -> str:
     parts = [
         MADE,
         "# Python\n",
-        "The names that `taskq` and `taskq.testing` export. What is not here is not public. "
-        "The exceptions have [a page of their own](errors.md).\n",
+        "The names that `taskq` and `taskq.testing` export. The exceptions have "
+        "[a page of their own](errors.md). Public are, besides, `taskq.log.JobFilter`, the stores "
+        "in `taskq.stores`, the protocol in `taskq.store` with its values in `taskq.job`, and "
+        "`taskq.testing.conformance`. Everything else may change without notice.\n",
     ]
     groups = [*GROUPS, ("Others", tuple(others))] if others else list(GROUPS)
     for head, names in groups:
@@ -347,7 +353,7 @@ def _members(cls: type) -> list[str]:
     for base in cls.__mro__:
         if not base.__module__.startswith(own):
             continue
-        for name, value in vars(base).items():
+        for name in vars(base):
             if name.startswith("_") or name in seen or name in SEAM.get(base.__module__, ()):
                 continue
             member = inspect.getattr_static(cls, name)
@@ -375,9 +381,7 @@ def _fields_of(cls: type) -> list[str]:
     told = dict(re.findall(r'^    (\w+): [^\n]+\n    """(.*?)"""', source, re.M | re.S))
     if not told:
         return []
-    rows = [
-        f"- `{name}`: {markdown(text)}".replace("\n", " ") for name, text in told.items()
-    ]
+    rows = [f"- `{name}`: {markdown(text)}".replace("\n", " ") for name, text in told.items()]
     return ["\n".join(rows) + "\n"]
 
 

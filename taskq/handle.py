@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -71,13 +71,13 @@ class JobInfo:
     log: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data, times as ISO text: what ``taskq get --json`` prints."""
-        plain = asdict(self)
-        for name, value in plain.items():
-            if isinstance(value, datetime):
-                plain[name] = value.isoformat()
-        plain["state"] = self.state.value
-        return plain
+        """As plain JSON data: what ``taskq get --json`` prints.
+
+        Times are ISO text; of the arguments, what JSON has no form for is its ``str()``.
+        """
+        named: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        named["errors"] = [asdict(error) for error in self.errors]
+        return {name: _plain(value) for name, value in named.items()}
 
 
 def info_of(app: Reader, job: Job) -> JobInfo:
@@ -109,6 +109,18 @@ def info_of(app: Reader, job: Job) -> JobInfo:
     except CodecError as error:
         info.unreadable = str(error)
     return info
+
+
+def _plain(value: Any) -> Any:
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    return str(value)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -147,6 +159,7 @@ class JobHandle(Generic[R]):
         """Where the job stands now.
 
         :raises JobNotFound: there is no such job, or its record is no longer kept.
+        :raises ResultNotKept: it has ended, and its record was deleted at once (``keep=0``).
         """
         return self._there(self._app.store.get([self.id])[0]).state
 
@@ -154,7 +167,7 @@ class JobHandle(Generic[R]):
         return self._there((await self._app.async_store().get([self.id]))[0]).state
 
     def info(self) -> JobInfo:
-        """Everything about the job. :raises JobNotFound: as for ``state``."""
+        """Everything about the job. Raises as ``state`` does."""
         return info_of(self._app, self._there(self._app.store.get([self.id])[0]))
 
     async def ainfo(self) -> JobInfo:
@@ -274,7 +287,7 @@ class JobHandle(Generic[R]):
         return self._cancelled((await self._app.async_store().cancel([self.id]))[0])
 
     def _cancelled(self, answer: str) -> bool:
-        if answer == "missing":
+        if answer == "missing" and self._keep:
             self._there(None)
         return answer in ("cancelled", "asked")
 

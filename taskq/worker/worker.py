@@ -77,6 +77,9 @@ class _LoopLater:
 class Worker:
     """Claims jobs from an app's store and runs them in threads and coroutines of this process.
 
+    A queue that is first named by a task declared while the worker waits for a job is looked into
+    from its next claim on, within about 15 seconds.
+
     :param queues: names in order (strict), names with weights, a text such as
         ``critical=6,default=3``, or None: ``default`` and all queues that the tasks name.
     :param exclude: queues not to serve.
@@ -266,6 +269,7 @@ class Worker:
     # -- lease ------------------------------------------------------------------------
     def open_lease(self) -> str:
         """A new lease; by the claimer."""
+        self.store.ping()  # tells what is wrong with the store, and makes what it needs
         self.info.queues = self.order.names()
         self.lease = self.store.open(self.info, self.app.config.lease)
         self.on_lease(self.lease)

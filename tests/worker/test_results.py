@@ -81,8 +81,7 @@ async def test_the_life_of_a_job_in_asyncio(aapp: TaskQ) -> None:
 
     with app.worker():
         job = await hold.adelay()
-        while await job.astate() is not State.RUNNING:
-            await asyncio.sleep(0.005)
+        await until(job.running)
         assert await job.adone() is False
         with pytest.raises(TimeoutError):
             await job.aresult(timeout=0.05)
@@ -332,7 +331,7 @@ def test_unknown_ids_do_no_harm(app: TaskQ) -> None:
     assert (job.done(), job.running(), job.cancelled()) == (True, False, False)
     look = app.inspector
     assert look.job(NOBODY) is None
-    assert look.cancel([NOBODY, ""]) == ["missing"] * 2
+    assert look.cancel([NOBODY, "x"]) == ["missing"] * 2
     assert look.retry([NOBODY, "x"]) == ["missing"] * 2
     assert look.delete([NOBODY]) == ["missing"]
     assert look.cancel([]) == []

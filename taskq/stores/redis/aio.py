@@ -105,7 +105,8 @@ class AsyncRedisStore:
                 if not await self._run(self._verbs.watch(ids, left + 1)):
                     break
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(told.wait(), left)
+                    async with asyncio.timeout(left):
+                        await told.wait()
         return await self.get(ids)
 
     async def cancel(

@@ -50,9 +50,7 @@ def test_a_client_that_turns_replies_into_text_is_refused() -> None:
     with pytest.raises(ConfigError, match="decode_responses"):
         RedisStore(client=client)
     with pytest.raises(ConfigError, match="decode_responses"):
-        RedisStore(
-            async_client=fakeredis.FakeAsyncRedis(decode_responses=True)
-        ).aio  # noqa: B018  # made on first use
+        RedisStore(async_client=fakeredis.FakeAsyncRedis(decode_responses=True)).aio  # noqa: B018  # made on first use
 
 
 def test_errors_of_a_client_are_errors_of_the_store() -> None:
@@ -102,7 +100,9 @@ async def test_coroutines_that_wait_share_one_connection(
     subscribers = [each for each in raw.client_list() if int(each["sub"]) == 50]
     assert len(subscribers) == 1
     store.cancel(ids)
-    found = [job for part in await asyncio.wait_for(asyncio.gather(*waits), PATIENCE) for job in part]
+    found = [
+        job for part in await asyncio.wait_for(asyncio.gather(*waits), PATIENCE) for job in part
+    ]
     assert {job and job.state for job in found} == {State.CANCELLED}
     while raw.pubsub_channels(channels):
         await asyncio.sleep(0.005)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ import pytest
 import redis
 
 from taskq.errors import SchemaError, StoreError, StoreUnavailable
-from taskq.job import NewJob, Note, State
+from taskq.job import Lock, Moment, NewJob, Note, Outcome, State
 from taskq.stores.redis import RedisStore
 from tests.store.redis.conftest import MakeStore, lease_of, new
 from tests.support.servers import Certificates, Front, RedisServer, free_port
@@ -56,8 +57,6 @@ def test_a_user_who_may_do_nothing_dangerous_can_do_everything_here(
                 while not waiting.done():
                     store.note(lease, claim, Note(progress=b"1"))
                     store.cancel(["a"])
-                    from taskq.job import Outcome
-
                     store.finish(lease, [Outcome(claim, State.SUCCEEDED)])
                 (job,) = waiting.result()
             assert job is not None
@@ -139,8 +138,6 @@ def test_tls_with_an_authority_of_ones_own(server: RedisServer, tmp_path: Path) 
 
 
 def test_what_is_not_a_redis_server_is_said_to_be_none() -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
@@ -297,8 +294,6 @@ def test_a_server_that_forgot_the_scripts_is_given_them_again(
 
 # -- memory, replicas, versions ------------------------------------------------------------------
 def test_full_memory_refuses_new_jobs_and_lets_the_others_end(server: RedisServer) -> None:
-    from taskq.job import Lock, Moment, Outcome
-
     store = RedisStore(server.url)
     store.enqueue([new(f"j{n}", lock=Lock(f"k{n}")) for n in range(20)])
     store.enqueue([new("later", due=Moment(0.01)), new("high", priority=5)])
@@ -395,8 +390,8 @@ def test_after_a_fork_the_child_makes_connections_of_its_own(store: RedisStore) 
     assert None not in store.get([f"child{n}" for n in range(50)])
 
 
-def test_many_threads_use_few_connections_afterwards(make_store: MakeStore) -> None:
-    store = make_store("{}?client_name=many-threads".format(_url(make_store)))
+def test_many_threads_use_few_connections_afterwards(make_store: MakeStore, redis_url: str) -> None:
+    store = make_store(f"{redis_url}?client_name=many-threads")
 
     def enqueue(thread: int) -> list[str]:
         jobs = [NewJob(f"{thread}.{n}", "t", b"") for n in range(50)]
@@ -408,10 +403,6 @@ def test_many_threads_use_few_connections_afterwards(make_store: MakeStore) -> N
     with redis.Redis.from_url(store.url) as raw:
         ours = [each for each in raw.client_list() if each["name"] == "many-threads"]
     assert len(ours) <= 8
-
-
-def _url(make_store: MakeStore) -> str:
-    return make_store().url
 
 
 def test_redis_py_is_not_imported_for_sync_use(redis_url: str, prefix: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from taskq.job import Claim, Job, Moment, Outcome, State
+from taskq.job import Claim, Job, Lock, Moment, Outcome, State
 from taskq.store import MALFORMED
 from taskq.stores.redis import RedisStore
 from tests.store.redis.conftest import lease_of, new
@@ -164,8 +164,6 @@ def test_a_lease_that_was_lost_from_the_server_is_found_and_its_jobs_taken_over(
 def test_a_unique_key_whose_holder_is_gone_is_free(
     store: RedisStore, raw: redis.Redis, key: Key
 ) -> None:
-    from taskq.job import Lock
-
     for entry in (b"- nobody", b"garbage", b""):
         raw.hset(key("unique"), "k", entry)
         (answer,) = store.enqueue([new(f"after {entry!r}", lock=Lock("k"))])

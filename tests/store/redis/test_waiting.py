@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import pytest
 import redis
 
+from taskq.errors import LeaseLost
 from taskq.job import Claimed, Moment, Outcome, State
 from taskq.stores.redis import RedisStore
 from tests.store.redis.conftest import MakeStore, lease_of, new
@@ -105,7 +107,7 @@ def test_a_sleeper_learns_of_an_earlier_due_job_and_wakes_in_time_for_it(
         found = asleep.result(PATIENCE)
         assert found.claims == []
         assert found.next_due is not None
-        assert 0 < found.next_due <= 30
+        assert 0 < found.next_due < 31
 
 
 def test_a_sleeper_returns_when_the_next_job_is_due_and_not_before(
@@ -140,10 +142,6 @@ def test_a_wake_from_another_thread_ends_a_sleep(
 def test_a_lease_that_ends_wakes_its_sleeper(
     store: RedisStore, raw: redis.Redis, make_store: MakeStore
 ) -> None:
-    import pytest
-
-    from taskq.errors import LeaseLost
-
     with ThreadPoolExecutor() as pool:
         for how in ("end", "reclaim"):
             sleeper = Sleeper(make_store(), pool)
@@ -173,22 +171,27 @@ def test_stale_entries_are_skipped_a_thousand_a_call(
     assert raw.exists(key("list:t:default")) == 0
 
 
-def test_a_paused_queue_does_not_keep_its_workers_busy(
-    store: RedisStore, raw: redis.Redis
-) -> None:
+def test_a_paused_queue_does_not_keep_its_workers_busy(store: RedisStore, raw: redis.Redis) -> None:
     store.enqueue([new("a")])
     store.pause("default")
     lease = lease_of(store)
     before = int(raw.info("commandstats")["cmdstat_evalsha"]["calls"])
     assert store.claim(lease, 1, ["default"], {"thread": 1}, 0.3).claims == []
-    assert int(raw.info("commandstats")["cmdstat_evalsha"]["calls"]) - before < 10
+    assert int(raw.info("commandstats")["cmdstat_evalsha"]["calls"]) - before <= 4
 
 
 def test_an_idle_worker_sends_next_to_nothing(store: RedisStore, raw: redis.Redis) -> None:
+    def sent() -> int:
+        calls = raw.info("commandstats")
+        names = ("evalsha", "blpop", "rpush", "ping")
+        return sum(int(calls.get(f"cmdstat_{name}", {"calls": 0})["calls"]) for name in names)
+
     lease = lease_of(store)
-    before = raw.info("stats")["total_commands_processed"]
+    store.wake(lease)
     store.claim(lease, 1, ["a", "b", "c"], {"thread": 5, "loop": 5}, 1.0)
-    assert raw.info("stats")["total_commands_processed"] - before < 20
+    before = sent()
+    store.claim(lease, 1, ["a", "b", "c"], {"thread": 5, "loop": 5}, 1.0)
+    assert sent() - before <= 5
 
 
 def test_those_who_wait_for_jobs_are_told_and_leave_nothing_behind(

@@ -122,13 +122,13 @@ local function take_ranked(key, from, to, queue, want)
   return got
 end
 
-local left = {}
+local left, some_paused = {}, call('EXISTS', PAUSED) == 1
 for i = 6, #ARGV do
   local lane, queue = sub(ARGV[i], 1, 1), sub(ARGV[i], 2)
   local first = MORE + 1 + 3 * (i - 6)
   local list, ranked = KEYS[first + 1], KEYS[first + 2]
-  if call('SISMEMBER', PAUSED, queue) == 0 then
-    local want = room[lane]
+  if not some_paused or call('SISMEMBER', PAUSED, queue) == 0 then
+    local want, emptied = room[lane], false
     if want > 0 and skipped < 1000 then
       local sorted, got = call('ZCARD', ranked) > 0, 0
       if sorted then
@@ -137,6 +137,7 @@ for i = 6, #ARGV do
       while got < want and skipped < 1000 do
         local entries = call('LPOP', list, want - got)
         if not entries then
+          emptied = not sorted
           break
         end
         got = got + take(entries, queue)
@@ -148,7 +149,11 @@ for i = 6, #ARGV do
       count('q', queue, -got)
       count('x', queue, got)
     end
-    left[#left + 1] = first
+    if emptied then
+      call('DEL', KEYS[first + 3])
+    else
+      left[#left + 1] = first
+    end
   end
 end
 for i = 1, #left do
