@@ -245,20 +245,22 @@ def errors_page() -> str:
     return "\n".join(parts)
 
 
-def _children(cls: type) -> list[type]:
+def _children(cls: type[BaseException]) -> list[type[BaseException]]:
     order = list(vars(errors).values())
-    here: list[type] = [one for one in cls.__subclasses__() if one.__module__ == errors.__name__]
+    here: list[type[BaseException]] = [
+        one for one in cls.__subclasses__() if one.__module__ == errors.__name__
+    ]
     return sorted(here, key=order.index)
 
 
-def _tree(cls: type, depth: int) -> list[str]:
+def _tree(cls: type[BaseException], depth: int) -> list[str]:
     lines = [f"{'    ' * depth}- [`{cls.__name__}`](#{cls.__name__})"]
     for child in _children(cls):
         lines += _tree(child, depth + 1)
     return lines
 
 
-def _family(cls: type) -> list[type]:
+def _family(cls: type[BaseException]) -> list[type[BaseException]]:
     found = [cls]
     for child in _children(cls):
         found += _family(child)

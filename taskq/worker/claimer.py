@@ -17,7 +17,7 @@ from taskq.worker.service import Service
 
 logger = logging.getLogger("taskq.worker")
 
-LONGEST_WAIT = 15.0
+LONGEST_WAIT = 30.0
 """Seconds that one call waits in the store for a job; it is woken, this is for safety only."""
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("taskq.worker")
 
 PRUNE_EVERY = 60.0
-LOOK_AGAIN = 15.0
+LOOK_AGAIN = 60.0
 """Seconds between looks for due jobs when none is known to be due earlier: claims tell what is
 due next, so this is for safety only."""
 PROMOTE = 1000

@@ -78,7 +78,7 @@ class Worker:
     """Claims jobs from an app's store and runs them in threads and coroutines of this process.
 
     A queue that is first named by a task declared while the worker waits for a job is looked into
-    from its next claim on, within about 15 seconds.
+    from its next claim on, within about 30 seconds.
 
     :param queues: names in order (strict), names with weights, a text such as
         ``critical=6,default=3``, or None: ``default`` and all queues that the tasks name.

@@ -129,6 +129,7 @@ def test_a_fork_while_other_threads_make_ids_does_not_block_the_child() -> None:
         ("order-7", False),
         ("", False),
     ],
+    ids=["v7", "v4", "upper", "bare", "braces", "urn", "word", "empty"],
 )
 def test_is_id(text: str, is_one: bool) -> None:
     assert is_id(text) is is_one

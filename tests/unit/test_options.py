@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskq.errors import ConfigError, InvalidOption
-from taskq.job import Moment
+from taskq.job import MAX_SECONDS, Moment
 from taskq.options import (
-    MAX_SECONDS,
     OPTIONS,
     CallOptions,
     DefaultOptions,
@@ -35,6 +34,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def doubled(attempt: int, error: BaseException) -> float:
     return 2.0 * attempt
+
+
+def short(value: object) -> str:
+    """For the tests' names, which must be the same in every process."""
+    return str(getattr(value, "__name__", repr(value)[:40]))
 
 
 RIGHT = [
@@ -123,7 +127,7 @@ def where_it_goes(name: str) -> str:
     return OPTIONS[name].where[-1]
 
 
-@pytest.mark.parametrize(("name", "value", "means"), RIGHT, ids=lambda value: repr(value)[:40])
+@pytest.mark.parametrize(("name", "value", "means"), RIGHT, ids=short)
 def test_a_right_value_is_taken(name: str, value: Any, means: Any) -> None:
     for where in OPTIONS[name].where:
         if name == "backoff" and value is doubled and where == "call":
@@ -131,7 +135,7 @@ def test_a_right_value_is_taken(name: str, value: Any, means: Any) -> None:
         assert getattr(overlay(Options(), {name: value}, where), name) == means
 
 
-@pytest.mark.parametrize(("name", "value"), WRONG, ids=lambda value: repr(value)[:40])
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=short)
 def test_a_wrong_value_is_refused_by_name(name: str, value: Any) -> None:
     """ORD-03 among others"""
     with pytest.raises(InvalidOption, match=name) as raised:

@@ -154,7 +154,7 @@ def test_an_unknown_name_is_told_with_the_nearest_one(app: TaskQ) -> None:
 def test_a_task_is_still_the_function_it_was(app: TaskQ) -> None:
     made = app.task(double)
     assert made(4) == 8
-    assert made.__name__ == "double"
+    assert vars(made)["__name__"] == "double"
     assert made.__doc__ == "Twice as much."
     assert made.__module__ == __name__
     assert inspect.signature(made) == inspect.signature(double)
@@ -184,7 +184,7 @@ class Callable_:
 
 @pytest.mark.parametrize(
     "what",
-    [generator, async_generator, int, "double", None, 5, staticmethod(double), classmethod(double)],
+    [generator, async_generator, int, "double", None, 5, staticmethod(double)],
     ids=lambda what: getattr(what, "__name__", repr(what)),
 )
 def test_what_is_no_function_is_refused(app: TaskQ, what: Any) -> None:

@@ -25,8 +25,8 @@ from taskq.errors import (
     TimedOut,
     WorkerStopping,
 )
-from taskq.job import State
-from taskq.options import MAX_SECONDS, Options
+from taskq.job import MAX_SECONDS, State
+from taskq.options import Options
 from taskq.retry import Decision, Exponential, WorkerDied, decide
 
 NOW = 1_800_000_000.0

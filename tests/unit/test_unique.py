@@ -130,7 +130,7 @@ def test_the_key_of_a_call_is_the_same_in_every_release() -> None:
 
 def test_another_task_has_another_key() -> None:
     options = overlay(Options(), {"unique": True}, "task")
-    args = (inspect.signature(send), Hints.of(send), options, Codec(), (7,), {})
+    args: Any = (inspect.signature(send), Hints.of(send), options, Codec(), (7,), {})
     one, other = lock_of("a", *args), lock_of("b", *args)
     assert one is not None
     assert other is not None
@@ -145,7 +145,7 @@ def test_the_lock_says_how_long_and_what_then() -> None:
 
 
 def test_without_unique_there_is_no_lock() -> None:
-    args = ("a", inspect.signature(send), Hints.of(send), Options(), Codec(), (7,), {})
+    args: Any = ("a", inspect.signature(send), Hints.of(send), Options(), Codec(), (7,), {})
     assert lock_of(*args) is None
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from taskq import EncodeError, InvalidOption, State, StoreUnavailable, TaskQ, TaskQError
 from tests.support.wait import wait_until
+from tests.worker.conftest import MakeApp
 
 
 def stored(app: TaskQ) -> int:
@@ -182,7 +183,9 @@ def test_values_arrive_unchanged(app: TaskQ, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [object(), lambda: 1, open, float("nan"), {"a": [object()]}, "\ud800"]
+    "value",
+    [object(), open, float("nan"), {"a": [object()]}, "\ud800"],
+    ids=["object", "function", "nan", "deep inside", "surrogate"],
 )
 def test_what_cannot_travel_is_refused_at_once(app: TaskQ, value: Any) -> None:
     """ENQ-06"""
@@ -210,7 +213,7 @@ def test_a_call_that_does_not_fit_is_refused_at_once(app: TaskQ) -> None:
     assert stored(app) == 0
 
 
-def test_arguments_that_are_too_large_are_refused(make_app: Any) -> None:
+def test_arguments_that_are_too_large_are_refused(make_app: MakeApp) -> None:
     app = make_app(max_size=1000)
 
     @app.task
@@ -259,6 +262,7 @@ def test_an_empty_batch_is_nothing(app: TaskQ) -> None:
         ("abc", InvalidOption),
         (5, InvalidOption),
     ],
+    ids=["value", "too many", "too few", "name", "text", "number"],
 )
 def test_a_bad_call_in_a_batch_is_named_and_nothing_is_stored(
     app: TaskQ, bad: Any, error: type[Exception]

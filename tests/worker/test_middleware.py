@@ -156,7 +156,8 @@ def test_the_outer_one_is_left_when_the_inner_one_raises(app: TaskQ, double: Any
     @app.middleware
     @contextmanager
     def inner(job: JobContext) -> Iterator[None]:
-        raise RuntimeError("no")
+        if job.args:
+            raise RuntimeError("no")
         yield
 
     with app.worker():

@@ -67,7 +67,11 @@ def test_a_job_longer_than_its_lease_runs_once(make_app: MakeApp) -> None:
     assert job.info().attempt == 1
 
 
-@pytest.mark.parametrize("result", [object(), lambda: 1, {1, object()}, float("nan")], ids=repr)
+@pytest.mark.parametrize(
+    "result",
+    [object(), open, {1, object()}, float("nan")],
+    ids=["object", "function", "set", "nan"],
+)
 def test_a_result_that_cannot_be_stored_is_a_failure(app: TaskQ, result: Any) -> None:
     """RUN-04"""
     runs = []
@@ -144,7 +148,9 @@ class Mute(Exception):
 
 
 @pytest.mark.parametrize(
-    "error", [Mute(), ValueError("\udcff\0\ud800"), ValueError(b"\xff" * 10**6)]
+    "error",
+    [Mute(), ValueError("\udcff\0\ud800"), ValueError(b"\xff" * 10**6)],
+    ids=["mute", "zany", "large"],
 )
 def test_a_failure_is_stored_whatever_its_text(app: TaskQ, error: Exception) -> None:
     """RUN-06"""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
 
 from taskq import (
+    JobHandle,
     TaskQ,
     current_job,
 )
@@ -41,6 +43,10 @@ def test_progress_and_log_can_be_read_while_it_runs(app: TaskQ) -> None:
         assert info.log == ["first line", "second ? line", "last line"]
 
 
+def tells(job: JobHandle[Any], number: int) -> bool:
+    return job.info().progress == {"done": number}
+
+
 async def test_progress_of_async_tasks(aapp: TaskQ) -> None:
     """RUN-15"""
     app, release = aapp, threading.Event()
@@ -53,13 +59,13 @@ async def test_progress_of_async_tasks(aapp: TaskQ) -> None:
     with app.worker():
         jobs = await work.adelay_many([(number,) for number in range(20)])
         for number, job in enumerate(jobs):
-            await until(lambda job=job, number=number: job.info().progress == {"done": number})
+            await until(partial(tells, job, number))
         release.set()
         for job in jobs:
             await job.aresult(10)
 
 
-@pytest.mark.parametrize("value", [object(), float("nan")])
+@pytest.mark.parametrize("value", [object(), float("nan")], ids=["object", "nan"])
 def test_progress_that_cannot_travel_is_the_tasks_error(app: TaskQ, value: Any) -> None:
     @app.task(max_retry=0)
     def work() -> None:

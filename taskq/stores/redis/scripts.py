@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 
 from taskq.stores.redis.keys import Keys
@@ -25,7 +25,8 @@ class Script(NamedTuple):
 
 
 def _load() -> dict[str, Script]:
-    folder = files("taskq.stores.redis").joinpath("lua")
+    # Not importlib.resources, which takes zipfile and 2 MB along.
+    folder = Path(__file__).with_name("lua")
     parts = _parts(folder.joinpath("_prelude.lua").read_text("utf-8"))
     scripts = {}
     for file in folder.iterdir():

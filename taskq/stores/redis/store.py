@@ -142,6 +142,8 @@ class RedisStore:
         self._keys = Keys("taskq" if prefix is None else prefix)
         self._verbs = Verbs(self._keys, clock, max_ended)
         self._clock = clock
+        self._idle: dict[str, tuple[list[bytes], Any, float]] = {}
+        """Of leases whose last claim found nothing: where it looked, the reply, and when."""
         self._waiting: list[str] = []
         """The leases whose claims wait, for a clock that leaps."""
         if isinstance(clock, _TravellingClock):
@@ -190,6 +192,7 @@ class RedisStore:
         return self._run(self._verbs.renew(lease, running))
 
     def end(self, lease: str) -> None:
+        self._idle.pop(lease, None)
         self._run(self._verbs.end(lease))
 
     def claim(
@@ -202,11 +205,17 @@ class RedisStore:
     ) -> Claimed:
         until = time.monotonic() + wait
         command, wakes = self._verbs.claim_command(lease, number, queues, limits)
-        reply = self._link.call(command)
-        claims = self._run(self._verbs.claims(lease, reply))
+        idle = self._idle.pop(lease, None)
+        claims: list[Claim] = []
+        if wait > 0 and idle is not None and set(idle[0]) == set(wakes):
+            # The last look found nothing, and whatever became ready since left a token.
+            _, reply, looked = idle
+        else:
+            reply, looked = self._link.call(command), time.monotonic()
+            claims = self._run(self._verbs.claims(lease, reply))
         due = due_of(reply) if reply != b"lost" else b""
         while not claims:
-            found = claimed(claims, reply)
+            found = claimed(claims, reply, time.monotonic() - looked)
             if reply[2]:
                 # It skipped so many entries of jobs that had moved on that it stopped.
                 popped = None
@@ -216,8 +225,10 @@ class RedisStore:
                 if found.next_due is not None:
                     left = min(left, found.next_due)
                 if left <= 0 or due_of(reply) != due:
+                    self._idle[lease] = wakes, reply, looked
                     return found
                 popped, reply = self._wait_and_claim(lease, number, queues, limits, left, wakes)
+            looked = time.monotonic()
             claims = self._run(self._verbs.claims(lease, reply))
             if popped == wakes[0]:
                 break

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from taskq.errors import ConfigError
+
+if TYPE_CHECKING:
+    import ssl
 
 _FORM = (
     "redis://[user][:password@]host[:port][/db], rediss:// the same with TLS, "
@@ -56,6 +58,8 @@ class Address:
         """
         :raises ConfigError: a certificate or a key cannot be read.
         """
+        import ssl  # 5 MB, for those who use TLS
+
         context = ssl.create_default_context()
         context.check_hostname = self.ssl_check_hostname and self.ssl_cert_reqs == "required"
         context.verify_mode = {

@@ -423,9 +423,13 @@ def due_of(reply: Any) -> bytes:
     return bytes(reply[1])
 
 
-def claimed(claims: list[Claim], reply: Any) -> Claimed:
+def claimed(claims: list[Claim], reply: Any, age: float = 0.0) -> Claimed:
+    """What a reply to claim says.
+
+    :param age: seconds since it came.
+    """
     due = due_of(reply)
-    return Claimed(claims, None if due == b"" else (float(due) - float(reply[0])) / 1000)
+    return Claimed(claims, None if due == b"" else (float(due) - float(reply[0])) / 1000 - age)
 
 
 def _object(text: bytes | None) -> dict[str, Any]:

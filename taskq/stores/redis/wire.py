@@ -9,16 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import ssl
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hiredis
 
 from taskq.stores.redis.faults import Broken, Late, Refusal, repeating
 from taskq.stores.redis.scripts import SOURCES, Command
 from taskq.stores.redis.url import Address
+
+if TYPE_CHECKING:
+    import ssl
 
 _MOST_IDLE = 8
 """Connections kept for the next call; a burst of threads makes more, and closes them."""
@@ -69,14 +71,14 @@ class Connection:
             raise Broken(f"no connection: {_reason(error)}") from error
         try:
             return self._context.wrap_socket(raw, server_hostname=address.host)
-        except ssl.SSLCertVerificationError as error:
-            raw.close()
-            raise Refusal(
-                f"the certificate is not trusted ({error.verify_message}); ssl_ca_certs= in "
-                f"the URL names the file of a CA of your own"
-            ) from error
         except OSError as error:
             raw.close()
+            distrust = getattr(error, "verify_message", None)  # of ssl.SSLCertVerificationError
+            if distrust is not None:
+                raise Refusal(
+                    f"the certificate is not trusted ({distrust}); ssl_ca_certs= in "
+                    f"the URL names the file of a CA of your own"
+                ) from error
             raise Broken(f"no TLS connection: {_reason(error)}") from error
         except BaseException:
             raw.close()
