@@ -155,8 +155,10 @@ class Certificates:
         for command in (
             ["req", "-x509", *new_key, "-keyout", ca_key, "-out", self.ca, "-subj", "/CN=test CA"],
             ["req", *new_key, "-keyout", self.key, "-out", request, "-subj", "/CN=server"],
-            ["x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key]
-            + ["-CAcreateserial", "-extfile", str(names), "-out", self.certificate],
+            [
+                *("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key),
+                *("-CAcreateserial", "-extfile", str(names), "-out", self.certificate),
+            ],
         ):
             subprocess.run(["openssl", *command], check=True, capture_output=True)
 

@@ -187,7 +187,7 @@ FITTING: list[tuple[Any, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("hint", "text", "value"), FITTING, ids=str)
+@pytest.mark.parametrize(("hint", "text", "value"), FITTING)
 def test_plain_json_becomes_what_the_hint_says(hint: Any, text: str, value: Any) -> None:
     back = Codec().decode(text.encode(), hint)
     assert back == value
@@ -236,7 +236,7 @@ MISFITS: list[tuple[Any, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("hint", "text", "told"), MISFITS, ids=str)
+@pytest.mark.parametrize(("hint", "text", "told"), MISFITS)
 def test_what_does_not_fit_is_told(hint: Any, text: str, told: str) -> None:
     with pytest.raises(DecodeError, match=told):
         Codec().decode(text.encode(), hint)
@@ -251,7 +251,7 @@ def test_what_does_not_fit_is_told(hint: Any, text: str, told: str) -> None:
     assert caught.value.path.startswith("kwargs['x']")
 
 
-@pytest.mark.parametrize(("hint", "text", "value"), FITTING, ids=str)
+@pytest.mark.parametrize(("hint", "text", "value"), FITTING)
 def test_a_call_of_plain_json_is_built_up_by_who_runs_it(hint: Any, text: str, value: Any) -> None:
     def work(x: Any, *rest: Any, **more: Any) -> None: ...
 
@@ -267,7 +267,7 @@ def test_a_call_of_plain_json_is_built_up_by_who_runs_it(hint: Any, text: str, v
     assert call == Call((value, value), {"y": value})
 
 
-@pytest.mark.parametrize(("hint", "text", "value"), FITTING, ids=str)
+@pytest.mark.parametrize(("hint", "text", "value"), FITTING)
 def test_what_python_wrote_as_a_value_is_not_changed(hint: Any, text: str, value: Any) -> None:
     plain = json.loads(text)
     codec = Codec()

@@ -60,4 +60,4 @@ def app(make_app: MakeApp) -> TaskQ:
 async def aapp(app: TaskQ) -> AsyncIterator[TaskQ]:
     """``app`` for a test in asyncio, whose connections belong to the test's event loop."""
     yield app
-    await app.async_store().close()
+    await app.aclose()

@@ -395,7 +395,7 @@ async def test_a_store_that_is_away_is_told_within_the_budget(count: int) -> Non
     assert time.monotonic() - started < 5
     assert len(raised.value.ids) == len(araised.value.ids) == count
     assert isinstance(raised.value, TaskQError)
-    await app.async_store().close()
+    await app.aclose()
     app.forget()
 
 

@@ -132,7 +132,7 @@ def test_giving_up_an_await_leaves_nothing_behind(app: TaskQ) -> None:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(job.aresult(), 0.1)
         finally:
-            await app.async_store().close()
+            await app.aclose()
 
     started = time.monotonic()
     asyncio.run(main())
@@ -316,7 +316,6 @@ def test_an_expired_job_says_so(app: TaskQ) -> None:
         lambda job: job.result(),
         lambda job: job.exception(),
         lambda job: job.cancel(),
-        lambda job: asyncio.run(asked(job)),
     ],
 )
 def test_an_unknown_job_is_told(app: TaskQ, ask: Callable[[Any], object]) -> None:
@@ -325,11 +324,10 @@ def test_an_unknown_job_is_told(app: TaskQ, ask: Callable[[Any], object]) -> Non
         ask(app.job(NOBODY))
 
 
-async def asked(job: Any) -> None:
-    try:
-        await job
-    finally:
-        await job._app.async_store().close()
+async def test_an_unknown_job_is_told_in_asyncio(aapp: TaskQ) -> None:
+    """RES-05"""
+    with pytest.raises(JobNotFound, match=f"there is no job {NOBODY}"):
+        await aapp.job(NOBODY)
 
 
 def test_unknown_ids_do_no_harm(app: TaskQ) -> None:
@@ -358,8 +356,12 @@ def test_counts_add_up_under_load(app: TaskQ) -> None:
 
     with app.worker(concurrency=4):
         jobs = work.delay_many([(number,) for number in range(300)])
-        while not all(job.done() for job in jobs[-5:]):
+
+        def adds_up_and_all_ended() -> bool:
             assert sum(app.inspector.totals().values()) == 300
+            return all(job.done() for job in jobs[-5:])
+
+        wait_until(adds_up_and_all_ended, 30)
         for job in jobs:
             job.exception(10)
         totals = app.inspector.totals()

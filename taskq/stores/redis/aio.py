@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import time
 import weakref
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any, Literal, Protocol, TypeVar
 
 from taskq.errors import StoreError
 from taskq.job import Enqueued, Job, NewJob
+from taskq.stores.redis.aioforeign import AsyncForeign
+from taskq.stores.redis.aiowire import AsyncWire
 from taskq.stores.redis.faults import Broken, Budget, Refusal, again, final
-from taskq.stores.redis.foreign import check, translated
+from taskq.stores.redis.foreign import check
 from taskq.stores.redis.keys import Keys
-from taskq.stores.redis.scripts import SOURCES, Command
+from taskq.stores.redis.scripts import Command
 from taskq.stores.redis.url import Address
 from taskq.stores.redis.verbs import Steps, Verbs, over
 
@@ -24,8 +26,30 @@ _LOOK_AGAIN = 5.0
 """Seconds after which one who waits for a job looks without having been told."""
 
 
+class AsyncSubscriptions(Protocol):
+    @property
+    def broken(self) -> bool: ...
+
+    async def add(self, channels: Sequence[bytes]) -> None: ...
+
+    async def remove(self, channels: Sequence[bytes]) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class AsyncLink(Protocol):
+    """The way to the server, for one event loop."""
+
+    async def call(self, command: Command, left: float) -> Any: ...
+
+    async def listen(self, told: Callable[[bytes | None], None]) -> AsyncSubscriptions: ...
+
+    async def close(self) -> None: ...
+
+
 class AsyncRedisStore:
-    """``RedisStore.aio``. Connections belong to the event loop that made them.
+    """``RedisStore.aio``. Connections belong to the event loop that made them: one for all
+    calls, and one for all who wait.
 
     :param address: where to connect to; None: ``client`` is used, in whatever loop.
     """
@@ -49,12 +73,13 @@ class AsyncRedisStore:
         loop = asyncio.get_running_loop()
         found = self._loops.get(loop)
         if found is None:
-            client = self._client
-            own = client is None
-            if own:
+            link: AsyncLink
+            if self._client is not None:
+                link = AsyncForeign(self._client)
+            else:
                 assert self._address is not None
-                client = connect(self._address, self._budget)
-            found = self._loops[loop] = _OfLoop(client, own)
+                link = AsyncWire(self._address, self._budget)
+            found = self._loops[loop] = _OfLoop(link)
         return found
 
     async def _run(self, steps: Steps[T]) -> T:
@@ -74,11 +99,11 @@ class AsyncRedisStore:
 
     async def _call(self, command: Command) -> Any:
         # The only place where an async call is repeated.
-        client = self._here().client
+        link = self._here().link
         budget = Budget(self._budget)
         while True:
             try:
-                return await _send(client, command)
+                return await link.call(command, max(budget.left(), 0.001))
             except (Broken, Refusal) as problem:
                 pause = budget.pause() if again(problem, True) else None
                 if pause is None:
@@ -97,11 +122,13 @@ class AsyncRedisStore:
         if not ids or over(jobs) or timeout <= 0:
             return jobs
         told = asyncio.Event()
+        here = self._here()
         channels = {self._keys.channel(id).encode() for id in ids}
-        async with self._here().listening(channels, told):
+        async with here.listening(channels, told):
             while (left := until - time.monotonic()) > 0:
                 left = min(left, _LOOK_AGAIN)
                 told.clear()
+                await here.hear(channels)
                 if not await self._run(self._verbs.watch(ids, left + 1)):
                     break
                 with contextlib.suppress(TimeoutError):
@@ -121,131 +148,75 @@ class AsyncRedisStore:
             await found.close()
 
 
-def connect(address: Address, budget: float) -> Any:
-    """A client of redis.asyncio, which repeats nothing by itself."""
-    from redis.asyncio import Redis
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-
-    timeout = address.socket_timeout or budget
-    options: dict[str, Any] = {
-        "db": address.db,
-        "username": address.user,
-        "password": address.password,
-        "client_name": address.client_name or None,
-        "socket_timeout": timeout,
-        "socket_connect_timeout": address.socket_connect_timeout or timeout,
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,
-    }
-    if address.path is not None:
-        return Redis(unix_socket_path=address.path, **options)
-    if address.tls:
-        options |= {
-            "ssl": True,
-            "ssl_ca_certs": address.ssl_ca_certs,
-            "ssl_certfile": address.ssl_certfile,
-            "ssl_keyfile": address.ssl_keyfile,
-            "ssl_cert_reqs": address.ssl_cert_reqs,
-            "ssl_check_hostname": (
-                address.ssl_check_hostname and address.ssl_cert_reqs == "required"
-            ),
-        }
-    return Redis(host=address.host, port=address.port, **options)
-
-
-async def _send(client: Any, command: Command) -> Any:
-    with translated():
-        try:
-            return await client.execute_command(*command)
-        except Exception as error:
-            if type(error).__name__ != "NoScriptError":
-                raise
-        await client.execute_command("SCRIPT LOAD", SOURCES[str(command[1])])
-        return await client.execute_command(*command)
-
-
 class _OfLoop:
-    """What belongs to one event loop: a client, and one subscription for all who wait."""
+    """What belongs to one event loop: a link, and one subscription for all who wait."""
 
-    def __init__(self, client: Any, own: bool) -> None:
-        self.client = client
-        self._own = own
+    def __init__(self, link: AsyncLink) -> None:
+        self.link = link
         self._lock = asyncio.Lock()
         self._waiting: dict[bytes, set[asyncio.Event]] = {}
-        self._pubsub: Any = None
-        self._reader: asyncio.Task[None] | None = None
+        self._subscriptions: AsyncSubscriptions | None = None
+        self._heard: set[bytes] = set()
+        """The channels of the subscription."""
 
     @contextlib.asynccontextmanager
-    async def listening(self, channels: set[bytes], told: asyncio.Event) -> AsyncGenerator[None]:
-        """Have an event set at each message of the channels."""
-        async with self._lock:
-            fresh = [channel for channel in channels if channel not in self._waiting]
-            for channel in channels:
-                self._waiting.setdefault(channel, set()).add(told)
-            await self._listen(fresh)
+    async def listening(
+        self, channels: set[bytes], told: asyncio.Event
+    ) -> AsyncGenerator[None, None]:
+        """Have an event set at each message of the channels, and when they may be missed."""
+        for channel in channels:
+            self._waiting.setdefault(channel, set()).add(told)
         try:
             yield
         finally:
+            for channel in channels:
+                events = self._waiting[channel]
+                events.discard(told)
+                if not events:
+                    del self._waiting[channel]
             async with self._lock:
-                await self._leave(channels, told)
+                await self._leave(channels)
 
-    async def _listen(self, fresh: Sequence[bytes]) -> None:
-        # What fails here is made good by the reader, or by looking again.
-        if self._reader is not None and self._reader.done():
-            await self._drop()
-        with contextlib.suppress(Broken, Refusal), translated():
-            if self._pubsub is None:
-                self._pubsub = self.client.pubsub()
-                fresh = list(self._waiting)
-            if fresh:
-                await self._pubsub.subscribe(*fresh)
-        if self._reader is None:
-            self._reader = asyncio.create_task(self._read(), name="taskq-redis-listener")
-
-    async def _leave(self, channels: set[bytes], told: asyncio.Event) -> None:
-        for channel in channels:
-            events = self._waiting.get(channel, set())
-            events.discard(told)
-            if not events:
-                self._waiting.pop(channel, None)
-        if not self._waiting:
-            await self._drop()
-        elif self._pubsub is not None:
-            gone = [channel for channel in channels if channel not in self._waiting]
-            if gone:
-                with contextlib.suppress(Broken, Refusal), translated():
-                    await self._pubsub.unsubscribe(*gone)
-
-    async def _read(self) -> None:
-        """Tell the events of messages, until the connection breaks."""
-        pubsub = self._pubsub
-        try:
-            while True:
-                with translated():
-                    message = await pubsub.get_message(
-                        ignore_subscribe_messages=True, timeout=_LOOK_AGAIN
-                    )
-                if message is not None:
-                    for event in self._waiting.get(message["channel"], ()):
-                        event.set()
-        except (Broken, Refusal):
-            # Those who wait look again by themselves; the next one makes a new connection.
+    async def hear(self, channels: set[bytes]) -> None:
+        """Listen to channels, anew if the connection broke. What fails here is told by the next
+        call, or made good by looking again."""
+        subscriptions = self._subscriptions
+        if subscriptions is not None and not subscriptions.broken and channels <= self._heard:
             return
+        async with self._lock:
+            with contextlib.suppress(Broken, Refusal):
+                if self._subscriptions is None or self._subscriptions.broken:
+                    self._heard.clear()
+                    self._subscriptions = await self.link.listen(self._told)
+                fresh = [channel for channel in self._waiting if channel not in self._heard]
+                if fresh:
+                    # Noted first: cancelled meanwhile, the command is on its way all the same.
+                    self._heard.update(fresh)
+                    await self._subscriptions.add(fresh)
 
-    async def _drop(self) -> None:
-        reader, self._reader = self._reader, None
-        pubsub, self._pubsub = self._pubsub, None
-        if reader is not None:
-            reader.cancel()
-            await asyncio.wait({reader})
-        if pubsub is not None:
-            with contextlib.suppress(Broken, Refusal), translated():
-                await pubsub.aclose()
+    async def _leave(self, channels: set[bytes]) -> None:
+        subscriptions = self._subscriptions
+        if subscriptions is None:
+            return
+        if not self._waiting:
+            self._subscriptions = None
+            await subscriptions.close()
+            return
+        # Somebody may have come for one of them meanwhile.
+        gone = [each for each in channels if each in self._heard and each not in self._waiting]
+        if gone and not subscriptions.broken:
+            self._heard.difference_update(gone)
+            with contextlib.suppress(Broken, Refusal):
+                await subscriptions.remove(gone)
+
+    def _told(self, channel: bytes | None) -> None:
+        everybody = (event for events in self._waiting.values() for event in events)
+        for event in list(everybody if channel is None else self._waiting.get(channel, ())):
+            event.set()
 
     async def close(self) -> None:
         async with self._lock:
-            await self._drop()
-        if self._own:
-            with contextlib.suppress(Broken, Refusal), translated():
-                await self.client.aclose()
+            if self._subscriptions is not None:
+                await self._subscriptions.close()
+                self._subscriptions = None
+        await self.link.close()

@@ -61,6 +61,14 @@ class Refusal(Exception):
             self.code = "NOAUTH"
         self.text = text
 
+    @classmethod
+    def untrusted(cls, why: str) -> Refusal:
+        """The server's certificate is not what it should be."""
+        return cls(
+            f"the certificate is not trusted ({why}); ssl_ca_certs= in the URL names the file "
+            f"of a CA of your own"
+        )
+
     def error(self, server: str) -> StoreError:
         """The same as an error of taskq's."""
         if "max number of clients reached" in self.text:
@@ -83,6 +91,13 @@ class Broken(Exception):
 
 class Late(Broken):
     """No answer in time."""
+
+
+def reason(error: OSError) -> str:
+    """An error of a socket, in a few words."""
+    if isinstance(error, TimeoutError | BlockingIOError):
+        return "no answer in time"
+    return error.strerror or str(error) or type(error).__name__
 
 
 class Budget:

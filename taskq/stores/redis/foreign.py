@@ -14,7 +14,7 @@ from taskq.errors import ConfigError, StoreUnavailable
 from taskq.stores.redis.faults import Broken, Refusal, final
 from taskq.stores.redis.scripts import SOURCES, Command
 
-_LONGEST_POP = 1.0
+LONGEST_POP = 1.0
 """Seconds; below the socket timeout of redis-py, which is not asked."""
 
 # redis-py takes the code off an error reply and makes a class of it.
@@ -93,8 +93,8 @@ class Foreign:
         until = time.monotonic() + seconds
         while True:
             left = until - time.monotonic()
-            popped = self.call(("BLPOP", *keys, f"{max(min(left, _LONGEST_POP), 0.01):.3f}"))
-            if popped is not None or left <= _LONGEST_POP:
+            popped = self.call(("BLPOP", *keys, f"{max(min(left, LONGEST_POP), 0.01):.3f}"))
+            if popped is not None or left <= LONGEST_POP:
                 reply = None if command is None else self.call(command)
                 return (None if popped is None else popped[0]), reply
 

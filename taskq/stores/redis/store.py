@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from taskq.clock import Clock
 from taskq.errors import (
@@ -84,6 +84,19 @@ class _TravellingClock(Clock, Protocol):
     def listen(self, callback: Callable[[float], None]) -> None: ...
 
 
+class _Idle(NamedTuple):
+    """A claim that found nothing: the wake keys of where it looked, the reply, and when."""
+
+    wakes: frozenset[bytes]
+    reply: Any
+    looked: float
+
+    def still_holds(self, wakes: Sequence[bytes]) -> bool:
+        """A look at the same places would find nothing either, and nothing is due yet."""
+        next_due = claimed([], self.reply, time.monotonic() - self.looked).next_due
+        return self.wakes == frozenset(wakes) and (next_due is None or next_due > 0)
+
+
 class RedisStore:
     """Keeps jobs in a Redis (6.2 or later) or Valkey server.
 
@@ -142,8 +155,8 @@ class RedisStore:
         self._keys = Keys("taskq" if prefix is None else prefix)
         self._verbs = Verbs(self._keys, clock, max_ended)
         self._clock = clock
-        self._idle: dict[str, tuple[list[bytes], Any, float]] = {}
-        """Of leases whose last claim found nothing: where it looked, the reply, and when."""
+        self._idle: dict[str, _Idle] = {}
+        """Of leases whose last claim found nothing."""
         self._waiting: list[str] = []
         """The leases whose claims wait, for a clock that leaps."""
         if isinstance(clock, _TravellingClock):
@@ -205,11 +218,11 @@ class RedisStore:
     ) -> Claimed:
         until = time.monotonic() + wait
         command, wakes = self._verbs.claim_command(lease, number, queues, limits)
-        idle = self._idle.pop(lease, None)
         claims: list[Claim] = []
-        if wait > 0 and idle is not None and set(idle[0]) == set(wakes):
+        idle = self._idle.pop(lease, None)
+        if wait > 0 and idle is not None and idle.still_holds(wakes):
             # The last look found nothing, and whatever became ready since left a token.
-            _, reply, looked = idle
+            reply, looked = idle.reply, idle.looked
         else:
             reply, looked = self._link.call(command), time.monotonic()
             claims = self._run(self._verbs.claims(lease, reply))
@@ -225,7 +238,7 @@ class RedisStore:
                 if found.next_due is not None:
                     left = min(left, found.next_due)
                 if left <= 0 or due_of(reply) != due:
-                    self._idle[lease] = wakes, reply, looked
+                    self._idle[lease] = _Idle(frozenset(wakes), reply, looked)
                     return found
                 popped, reply = self._wait_and_claim(lease, number, queues, limits, left, wakes)
             looked = time.monotonic()

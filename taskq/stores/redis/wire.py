@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import hiredis
 
-from taskq.stores.redis.faults import Broken, Late, Refusal, repeating
+from taskq.stores.redis.faults import Broken, Late, Refusal, reason, repeating
 from taskq.stores.redis.scripts import SOURCES, Command
 from taskq.stores.redis.url import Address
 
@@ -26,7 +26,21 @@ _MOST_IDLE = 8
 """Connections kept for the next call; a burst of threads makes more, and closes them."""
 
 
-_pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub knows tuples of one
+pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub knows tuples of one
+
+
+def greetings(address: Address) -> list[Command]:
+    """What is said first on a new connection."""
+    commands: list[Command] = []
+    if address.user is not None:
+        commands.append(("AUTH", address.user, address.password or ""))
+    elif address.password is not None:
+        commands.append(("AUTH", address.password))
+    if address.db:
+        commands.append(("SELECT", address.db))
+    if address.client_name:
+        commands.append(("CLIENT", "SETNAME", address.client_name))
+    return commands
 
 
 class Connection:
@@ -68,51 +82,39 @@ class Connection:
                 raw.setblocking(True)
                 return raw
         except OSError as error:
-            raise Broken(f"no connection: {_reason(error)}") from error
+            raise Broken(f"no connection: {reason(error)}") from error
         try:
             return self._context.wrap_socket(raw, server_hostname=address.host)
         except OSError as error:
             raw.close()
             distrust = getattr(error, "verify_message", None)  # of ssl.SSLCertVerificationError
             if distrust is not None:
-                raise Refusal(
-                    f"the certificate is not trusted ({distrust}); ssl_ca_certs= in "
-                    f"the URL names the file of a CA of your own"
-                ) from error
-            raise Broken(f"no TLS connection: {_reason(error)}") from error
+                raise Refusal.untrusted(distrust) from error
+            raise Broken(f"no TLS connection: {reason(error)}") from error
         except BaseException:
             raw.close()
             raise
 
     def _greet(self, address: Address, timeout: float) -> None:
-        commands: list[Command] = []
-        if address.user is not None:
-            commands.append(("AUTH", address.user, address.password or ""))
-        elif address.password is not None:
-            commands.append(("AUTH", address.password))
-        if address.db:
-            commands.append(("SELECT", address.db))
-        named = bool(address.client_name)
-        if named:
-            commands.append(("CLIENT", "SETNAME", address.client_name))
+        commands = greetings(address)
         if not commands:
             return
         self.send(*commands)
         for command in commands:
             try:
                 self.read(timeout)
-            except Refusal as refusal:
+            except Refusal:
                 # The name is for people who look at the server; it may be forbidden.
                 if command[0] != "CLIENT":
-                    raise Refusal(refusal.text) from None
+                    raise
 
     def send(self, *commands: Command) -> None:
         """Send commands in one write."""
-        data = _pack(commands[0]) if len(commands) == 1 else b"".join(map(_pack, commands))
+        data = pack(commands[0]) if len(commands) == 1 else b"".join(map(pack, commands))
         try:
             self._socket.sendall(data)
         except OSError as error:
-            raise Broken(f"the connection broke: {_reason(error)}", sent=True) from error
+            raise Broken(f"the connection broke: {reason(error)}", sent=True) from error
 
     def read(self, timeout: float) -> Any:
         """The next reply.
@@ -130,7 +132,7 @@ class Connection:
                 except (TimeoutError, BlockingIOError) as error:
                     raise Late("no answer in time", sent=True) from error
                 except OSError as error:
-                    raise Broken(f"the connection broke: {_reason(error)}", sent=True) from error
+                    raise Broken(f"the connection broke: {reason(error)}", sent=True) from error
                 if not size:
                     raise Broken("the server closed the connection", sent=True)
                 self._reader.feed(self._buffer, 0, size)
@@ -160,12 +162,6 @@ class Connection:
 
     # Of a store that was not closed, or of the parent after a fork: no reason for a warning.
     __del__ = close
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, TimeoutError | BlockingIOError):
-        return "no answer in time"
-    return error.strerror or str(error) or type(error).__name__
 
 
 class Wire:

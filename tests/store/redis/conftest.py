@@ -54,6 +54,11 @@ def key(prefix: str) -> Callable[[str], str]:
     return lambda name: f"{{{prefix}}}:{name}"
 
 
+def keys_of(raw: redis.Redis, prefix: str) -> list[str]:
+    """Everything that lies under a prefix."""
+    return [name.decode() for name in raw.scan_iter(f"{{{prefix}}}:*") if isinstance(name, bytes)]
+
+
 def new(id: str, **options: Any) -> NewJob:
     options.setdefault("task", "tests.task")
     options.setdefault("payload", b"payload")

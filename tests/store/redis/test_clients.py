@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import weakref
 from collections.abc import AsyncIterator
 
@@ -18,6 +19,7 @@ from taskq.stores.redis import RedisStore
 from taskq.stores.redis.aio import AsyncRedisStore
 from tests.store.redis.conftest import MakeStore, lease_of, new
 from tests.support.servers import Front, RedisServer, free_port
+from tests.support.wait import until
 
 PATIENCE = 20.0
 
@@ -50,7 +52,7 @@ def test_a_client_that_turns_replies_into_text_is_refused() -> None:
     with pytest.raises(ConfigError, match="decode_responses"):
         RedisStore(client=client)
     with pytest.raises(ConfigError, match="decode_responses"):
-        RedisStore(async_client=fakeredis.FakeAsyncRedis(decode_responses=True)).aio  # noqa: B018  # made on first use
+        RedisStore(async_client=fakeredis.FakeAsyncRedis(decode_responses=True)).aio
 
 
 def test_errors_of_a_client_are_errors_of_the_store() -> None:
@@ -95,8 +97,7 @@ async def test_coroutines_that_wait_share_one_connection(
     waits = [asyncio.create_task(aio.wait([id], PATIENCE)) for id in ids]
     channels = f"{{{prefix}}}:done:*"
     waiting = f"{{{prefix}}}:waiting"
-    while len(raw.pubsub_channels(channels)) < 50 or raw.zcard(waiting) < 50:
-        await asyncio.sleep(0.005)
+    await until(lambda: len(raw.pubsub_channels(channels)) == 50 and raw.zcard(waiting) == 50)
     subscribers = [each for each in raw.client_list() if int(each["sub"]) == 50]
     assert len(subscribers) == 1
     store.cancel(ids)
@@ -104,8 +105,7 @@ async def test_coroutines_that_wait_share_one_connection(
         job for part in await asyncio.wait_for(asyncio.gather(*waits), PATIENCE) for job in part
     ]
     assert {job and job.state for job in found} == {State.CANCELLED}
-    while raw.pubsub_channels(channels):
-        await asyncio.sleep(0.005)
+    await until(lambda: not raw.pubsub_channels(channels))
     assert raw.zcard(waiting) == 0
 
 
@@ -116,8 +116,7 @@ async def test_two_who_wait_for_one_job_and_one_who_gives_up(
     first, second, third = (
         asyncio.create_task(aio.wait(ids, PATIENCE)) for ids in (["a"], ["a", "b"], ["b"])
     )
-    while raw.zcard(f"{{{prefix}}}:waiting") < 2:
-        await asyncio.sleep(0.005)
+    await until(lambda: raw.zcard(f"{{{prefix}}}:waiting") == 2)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
@@ -137,8 +136,7 @@ async def test_a_wait_survives_that_its_connection_is_cut() -> None:
         await store.aio.enqueue([new("a")])
         waiting = asyncio.create_task(store.aio.wait(["a"], PATIENCE))
         with redis.Redis(port=server.port) as raw:
-            while not raw.pubsub_channels("{taskq}:done:*"):
-                await asyncio.sleep(0.005)
+            await until(lambda: bool(raw.pubsub_channels("{taskq}:done:*")))
         front.cut()
         other.cancel(["a"])
         (job,) = await asyncio.wait_for(waiting, PATIENCE)
@@ -183,8 +181,7 @@ async def test_an_async_client_of_the_callers() -> None:
     assert store.aio is not None
     await store.aio.enqueue([new("a")])
     waiting = asyncio.create_task(store.aio.wait(["a"], PATIENCE))
-    while not server.dbs[0].get(b"{taskq}:waiting"):
-        await asyncio.sleep(0.005)
+    await until(lambda: bool(server.dbs[0].get(b"{taskq}:waiting")))
     assert await store.aio.cancel(["a"]) == ["cancelled"]
     (job,) = await asyncio.wait_for(waiting, PATIENCE)
     assert job is not None
@@ -192,3 +189,21 @@ async def test_an_async_client_of_the_callers() -> None:
     await store.aio.close()
     assert await client.ping()
     await client.aclose()
+
+
+async def test_a_wait_that_is_cancelled_ends_at_once_wherever_it_is(
+    store: RedisStore, raw: redis.Redis, prefix: str
+) -> None:
+    dice = random.Random(1)
+    aio = store.aio
+    assert aio is not None
+    await aio.enqueue([new("a"), new("b")])
+    for _ in range(60):
+        tasks = [asyncio.create_task(aio.wait([id], PATIENCE)) for id in ("a", "b", "a")]
+        await asyncio.sleep(dice.random() * 0.004)
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), PATIENCE)
+        assert {type(end) for end in ends} == {asyncio.CancelledError}
+    await aio.close()
+    await until(lambda: not raw.pubsub_channels(f"{{{prefix}}}:done:*"))

@@ -197,9 +197,13 @@ def test_a_large_batch_that_breaks_off_names_what_is_not_known_to_be_stored(
 
         thread = threading.Thread(target=swallow_soon)
         thread.start()
-        with pytest.raises(StoreUnavailable) as caught:
+
+        def enqueue_again_and_again() -> None:
             for _ in range(1000):
                 store.enqueue(jobs)
+
+        with pytest.raises(StoreUnavailable) as caught:
+            enqueue_again_and_again()
         thread.join()
         known = {job.id for job in jobs} - set(caught.value.ids)
         assert all(watch.get(sorted(known)))
@@ -327,7 +331,7 @@ def test_full_memory_refuses_new_jobs_and_lets_the_others_end(server: RedisServe
     assert store.enqueue([new("more")])[0].status == "created"
     (stats,) = store.stats()
     total = sum(stats.counts.values())
-    assert total == len([job for job in store.browse(limit=100).jobs])
+    assert total == len(store.browse(limit=100).jobs)
     store.close()
 
 

@@ -15,7 +15,7 @@ from taskq.job import Claim, Lock, Moment, Note, Outcome, State
 from taskq.stores.redis import RedisStore
 from taskq.stores.redis.scripts import SCRIPTS
 from taskq.testing.clock import TravelClock
-from tests.store.redis.conftest import MakeStore, lease_of, new
+from tests.store.redis.conftest import MakeStore, keys_of, lease_of, new
 
 Key = Callable[[str], str]
 
@@ -139,7 +139,7 @@ def test_when_all_is_over_nothing_is_left_behind(
     while store.prune():
         pass
     store.end(last)
-    left = {name.decode() for name in raw.keys() if name.startswith(key("").encode())}
+    left = set(keys_of(raw, prefix))
     # The last number given, the names of the queues, and what ends by itself.
     left -= {key("seq"), key("counts"), key("tally:count"), key(f"lease-wake:{last}")}
     left = {name for name in left if not raw.pttl(name) > 0}
@@ -254,9 +254,9 @@ def test_two_prefixes_share_nothing(make_store: MakeStore, prefix: str) -> None:
 
 
 def test_a_job_in_the_queue_takes_less_than_a_kilobyte(
-    store: RedisStore, raw: redis.Redis, key: Key
+    store: RedisStore, raw: redis.Redis, prefix: str
 ) -> None:
     store.enqueue([new(f"{n:036}", payload=b"x" * 150) for n in range(2000)])
-    names = [name for name in raw.keys() if name.startswith(key("").encode())]
+    names = keys_of(raw, prefix)
     total = sum(int(raw.memory_usage(name, samples=0) or 0) for name in names)
     assert total / 2000 < 1000

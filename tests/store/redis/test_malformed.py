@@ -10,7 +10,7 @@ import redis
 from taskq.job import Claim, Job, Lock, Moment, Outcome, State
 from taskq.store import MALFORMED
 from taskq.stores.redis import RedisStore
-from tests.store.redis.conftest import lease_of, new
+from tests.store.redis.conftest import keys_of, lease_of, new
 
 Key = Callable[[str], str]
 
@@ -112,7 +112,8 @@ def test_a_due_entry_that_is_no_entry(store: RedisStore, raw: redis.Redis, key: 
     raw.zadd(key("due"), {b"garbage": 5})
     store.enqueue([new("a", due=Moment(0.001))])
     lease = lease_of(store)
-    number, found = 1, []
+    number = 1
+    found: list[Claim] = []
     while not found:
         store.promote()
         found = store.claim(lease, number, ["default"], {"thread": 5}, 0.05).claims
@@ -172,13 +173,12 @@ def test_a_unique_key_whose_holder_is_gone_is_free(
 
 
 def test_the_server_is_emptied_under_a_running_worker(
-    store: RedisStore, raw: redis.Redis, key: Key
+    store: RedisStore, raw: redis.Redis, prefix: str
 ) -> None:
     store.enqueue([new("a")])
     lease = lease_of(store)
     claims = store.claim(lease, 1, ["default"], {"thread": 5}).claims
-    names = [each for each in raw.keys() if each.startswith(key("").encode())]
-    raw.delete(*names)
+    raw.delete(*keys_of(raw, prefix))
     raw.script_flush()
     assert store.renew(lease, ["a"]) is None
     assert store.finish(lease, [Outcome(claims[0], State.SUCCEEDED)]) == ["lost"]
