@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -44,8 +45,19 @@ def redis_binary() -> str:
     return str(next(iter(sorted(folder.glob("*/valkey-server")))))
 
 
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end the server with the test run, however that ends."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class RedisServer:
-    """A Redis or Valkey server of one's own; a context manager that starts and stops it.
+    """A Redis or Valkey server of one's own; a context manager that starts and stops it. (On
+    Linux it ends with the thread that started it, at the latest.)
 
     :param options: lines of its configuration, such as ``"appendonly yes"`` or
         ``"user mail on >secret ~{taskq}:* +@all"``.
@@ -87,7 +99,11 @@ class RedisServer:
         config.write_text("\n".join(settings) + "\n")
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [redis_binary(), str(config)], stdout=log, stderr=log, start_new_session=True
+                [redis_binary(), str(config)],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
         until = time.monotonic() + START
         while not self._answers():

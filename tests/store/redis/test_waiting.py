@@ -230,3 +230,19 @@ def test_waiting_uses_its_connection_again(
         assert job.state is State.CANCELLED
     ours = [each for each in raw.client_list() if each["name"] == "waits-often"]
     assert len(ours) <= 3
+
+
+def test_a_wait_that_ended_at_a_due_time_does_not_blind_the_next_one(
+    store: RedisStore, make_store: MakeStore
+) -> None:
+    """What the last look saw counts only until something is due."""
+    lease = lease_of(store)
+    store.enqueue([new("a", due=Moment(0.05))])
+    assert store.claim(lease, 1, ["default"], {"thread": 1}, PATIENCE).claims == []
+    assert store.claim(lease, 1, ["default"], {"thread": 1}, 0.01).claims == []
+    # Another worker promotes the job, and takes the token with it.
+    other = make_store()
+    assert other.promote().moved == 1
+    other.claim(lease_of(other), 1, ["default"], {"loop": 1, "thread": 0}, 0.0)
+    found = store.claim(lease, 1, ["default"], {"thread": 1}, 0.01)
+    assert [claim.id for claim in found.claims] == ["a"]
