@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import sys
+import time
 import traceback
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -348,7 +349,18 @@ class _InThread:
         return await self._run(self._store.get, ids)
 
     async def wait(self, ids: Sequence[str], timeout: float) -> list[Job | None]:
-        return await self._run(self._store.wait, ids, timeout)
+        # Looks again and again rather than holding a thread for as long as it waits: asyncio
+        # has a handful of them, and what is waited for may need one.
+        asyncio = importlib.import_module("asyncio")
+        until = time.monotonic() + timeout
+        pause = 0.005
+        while True:
+            jobs = await self.get(ids)
+            left = until - time.monotonic()
+            if left <= 0 or not jobs or any(job is None or job.state.ended for job in jobs):
+                return jobs
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 1.5, 0.1)
 
     async def cancel(self, ids: Sequence[str]) -> Any:
         return await self._run(self._store.cancel, ids)

@@ -78,14 +78,14 @@ def type_name(cls: type) -> str:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as inner:  # noqa: BLE001  # a user's __str__: the failure is recorded all the same
+    except BaseException as inner:  # noqa: BLE001  # a user's __str__: the failure is recorded all the same
         return f"<its text could not be made: {type(inner).__name__}>"
 
 
 def _traceback_of(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))
-    except Exception as inner:  # noqa: BLE001  # as above
+    except BaseException as inner:  # noqa: BLE001  # as above
         return f"<its traceback could not be made: {type(inner).__name__}>"
 
 

@@ -7,7 +7,6 @@ need not have.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +15,6 @@ from taskq.errors import Interrupt
 from taskq.job import Outcome
 from taskq.worker.executor import Executor
 from taskq.worker.run import Run
-
-logger = logging.getLogger("taskq.worker")
 
 _GONE = object()
 
@@ -89,14 +86,11 @@ class LoopLane:
         if self._waiting.pop(run, _GONE) is _GONE:
             return  # taken back
         try:
-            outcome = self._executor.prepare(run)
-            if outcome is None:
-                outcome = await self._call(run)
-            if run.end():
-                self._finished(run, outcome)
-        except BaseException:
-            logger.exception("a run could not be concluded", extra={"job_id": run.claim.id})
-            raise
+            outcome = self._executor.prepare(run) or await self._call(run)
+        except BaseException:  # noqa: BLE001  # told in the log; the loop goes on
+            outcome = self._executor.give_up(run)
+        if run.end():
+            self._finished(run, outcome)
 
     async def _call(self, run: Run) -> Outcome:
         value: Any = None
@@ -121,5 +115,5 @@ class LoopLane:
         run.interrupt = None
         outcome = self._executor.conclude(run, value, error)
         if error is not None:
-            error.with_traceback(None)
+            BaseException.with_traceback(error, None)
         return outcome

@@ -154,14 +154,16 @@ class Child:
             self._stop(self._worker.grace)
 
     def _condemned(self) -> None:
-        self._link.send(condemned=True)
-        if self._worker is not None:
+        if self._worker is not None and self._grace is None:
+            self._link.send(condemned=True)
             self._stop(self._worker.grace)
 
 
 def main(argv: list[str]) -> int:
     """:param argv: the numbers of two inherited file descriptors: the pipe and the slot table."""
     link_fd, table_fd = (int(part) for part in argv)
+    for fd in (link_fd, table_fd):
+        os.set_inheritable(fd, False)  # not for programs that tasks start
     return Child(Link(socket.socket(fileno=link_fd)), table_fd).run()
 
 

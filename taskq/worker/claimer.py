@@ -82,7 +82,7 @@ class Claimer(Service):
             self._wait_for_room()
             return
         waiting = self._holds_ahead()
-        wait = 0.0 if waiting or worker.burst else LONGEST_WAIT
+        wait = 0.0 if waiting or worker.burst or self.stopping.is_set() else LONGEST_WAIT
         if wait and any(pace.closed() for pace in worker.paces.values()):
             wait = CLOSED
         if wait:

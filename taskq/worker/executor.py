@@ -236,6 +236,11 @@ class Executor:
             payload=payload,
         )
 
+    def give_up(self, run: Run) -> Outcome:
+        """The outcome of a run that could not be concluded, because what it raised forbids it."""
+        logger.exception("the run could not be concluded", extra=_extra(run))
+        return self.conclude(run, error=RuntimeError("the run could not be concluded"))
+
     def payload(self, run: Run, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
         """A job's arguments changed by its task; headers, tags and options stay."""
         task, context, options = run.task, run.context, run.options

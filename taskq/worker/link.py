@@ -30,10 +30,15 @@ class Link:
         except OSError:
             pass  # the other end is gone; whoever reads learns of it and acts
 
-    def read(self) -> list[Message] | None:
-        """The messages that have come; None: the other end is gone."""
+    def read(self, *, wait: bool = True) -> list[Message] | None:
+        """The messages that have come; None: the other end is gone.
+
+        :param wait: for a first one; else there may be none.
+        """
         try:
-            data = self._socket.recv(1 << 16)
+            data = self._socket.recv(1 << 16, 0 if wait else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
         except OSError:
             return None
         if not data:

@@ -190,11 +190,12 @@ class Supervisor:
                     logger.error("process %d does not answer; it is ended", child.pid)
                     child.process.kill()
 
-    def _hear(self, child: _Child) -> None:
-        messages = child.link.read()
+    def _hear(self, child: _Child) -> bool:
+        """Takes what the child says; False: there was nothing."""
+        messages = child.link.read(wait=False)
         if messages is None:
             self._unregister(child)
-            return
+            return False
         child.heard = time.monotonic()
         for message in messages:
             if "ready" in message:
@@ -204,10 +205,11 @@ class Supervisor:
             elif "error" in message:
                 child.error = message["error"]
             elif "condemned" in message:
-                logger.warning("a task hangs in process %d; it is replaced", child.pid)
-                child.condemned = True
-                if self._stop_at is None:
+                if not child.condemned and self._stop_at is None:
+                    logger.warning("a task hangs in process %d; it is replaced", child.pid)
                     self._start_at.append(time.monotonic())
+                child.condemned = True
+        return bool(messages)
 
     def _child_ready(self, child: _Child, ready: Message) -> None:
         child.ready = ready
@@ -240,9 +242,10 @@ class Supervisor:
 
     # -- ends -------------------------------------------------------------------------
     def _bury(self, child: _Child) -> None:
-        # What it said last: messages may still be in the pipe.
-        while not child.gone and self._selector_has(child):
-            self._hear(child)
+        # What it said last may still be in the pipe. The end of the pipe may never come: a
+        # process that the child left behind can hold it open.
+        while not child.gone and self._hear(child):
+            pass
         self._children.remove(child)
         self._unregister(child)
         if child.keeper is not None:
@@ -266,9 +269,6 @@ class Supervisor:
         if now - child.started < EARLY or child.error is not None:
             self._pause = min(LONGEST_PAUSE, max(0.5, self._pause * 2))
         self._start_at.append(now + self._pause)
-
-    def _selector_has(self, child: _Child) -> bool:
-        return child.link in {key.fileobj for key in self._selector.get_map().values()}
 
     def _unregister(self, child: _Child) -> None:
         if not child.gone:

@@ -98,9 +98,10 @@ class ThreadLane:
                 if run is None:
                     return
                 self._threads[me] = run
-                outcome = self._executor.prepare(run)
-                if outcome is None:
-                    outcome = self._call(run)
+                try:
+                    outcome = self._executor.prepare(run) or self._call(run)
+                except BaseException:  # noqa: BLE001  # told in the log; the thread goes on
+                    outcome = self._executor.give_up(run)
                 if not run.end():
                     return  # it overran and was given up: another thread is in this one's place
                 self._threads[me] = None
@@ -123,7 +124,7 @@ class ThreadLane:
         outcome = self._executor.conclude(run, value, error)
         if error is not None:
             # The traceback holds the frames of the task, and they all its values.
-            error.with_traceback(None)
+            BaseException.with_traceback(error, None)
         return outcome
 
     def _inside(self, run: Run, guard: Guard) -> Any:

@@ -191,6 +191,7 @@ class Worker:
             return
         self._stopped = True
         grace = self.grace if grace is None else grace
+        self.upkeep.stop()
         self._stop_claiming()
         if not self._wait_quiet(grace, hurried=self._hurried):
             for run in self.runs():
@@ -198,7 +199,6 @@ class Worker:
             if not self._wait_quiet(INTERRUPT_GRACE):
                 for run in self.runs():
                     self._give_back(run)
-        self.upkeep.stop()
         self._drain()
         for lane in self.lanes.values():
             lane.close()
@@ -214,15 +214,15 @@ class Worker:
 
     def _stop_claiming(self) -> None:
         self.claimer.stop()
-        lease = self.lease
         end = time.monotonic() + FINISH_GRACE
         while not self.claimer.join(0.0) and time.monotonic() < end:
+            lease = self.lease
             if lease is not None:
                 try:
                     self.store.wake(lease)
                 except StoreError as error:
                     logger.warning("the waiting claim could not be woken: %s", error)
-            self.claimer.join(0.5)
+            self.claimer.join(0.2)
         for run in self.claimer.leftovers():
             self._adopt([run])
             self._give_back(run)

@@ -236,7 +236,9 @@ INSTANCES: list[tuple[Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "hint"), INSTANCES, ids=lambda value: getattr(value, "__name__", type(value).__name__))
+@pytest.mark.parametrize(
+    ("value", "hint"), INSTANCES, ids=lambda value: getattr(value, "__name__", type(value).__name__)
+)
 class TestInstances:
     def test_it_comes_back_equal_and_of_its_class(self, value: Any, hint: Any) -> None:
         back = round_trip(value, hint)
