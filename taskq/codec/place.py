@@ -45,7 +45,9 @@ def name_of(cls: type) -> str:
     """How a class is called in an error."""
     if cls.__module__ == "builtins":
         return "None" if cls is type(None) else cls.__qualname__
-    return f"{cls.__module__}.{cls.__qualname__}"
+    # Python 3.13 defines the classes of pathlib in a private module of it.
+    module = "pathlib" if cls.__module__ == "pathlib._local" else cls.__module__
+    return f"{module}.{cls.__qualname__}"
 
 
 def _key(key: object) -> str:

@@ -7,6 +7,7 @@ need not have.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,8 @@ from taskq.errors import Interrupt
 from taskq.job import Outcome
 from taskq.worker.executor import Executor
 from taskq.worker.run import Run
+
+logger = logging.getLogger("taskq.worker")
 
 _GONE = object()
 
@@ -36,6 +39,7 @@ class LoopLane:
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: dict[Run, None] = {}
+        self._closing = False
         self._thread = threading.Thread(target=self._serve, name="taskq.loop", daemon=True)
         self._thread.start()
 
@@ -57,6 +61,7 @@ class LoopLane:
         return taken
 
     def close(self) -> None:
+        self._closing = True
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     def join(self, timeout: float) -> None:
@@ -65,7 +70,8 @@ class LoopLane:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_forever()
+            while not self._closing:
+                self._run_once()
             leftover = asyncio.all_tasks(self._loop)
             for task in leftover:
                 task.cancel()
@@ -75,6 +81,17 @@ class LoopLane:
             self._loop.run_until_complete(self._executor.app.aclose())
         finally:
             self._loop.close()
+
+    def _run_once(self) -> None:
+        """Serve until something stops the loop, which nobody but ``close`` should."""
+        try:
+            self._loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as error:
+            # asyncio lets these out of the loop when a callback or a task's own task raises them.
+            logger.error("a callback on the worker's loop raised %r; it is ignored", error)  # noqa: TRY400
+        else:
+            if not self._closing:
+                logger.error("a task stopped the worker's loop; it goes on")
 
     def _launch(self, runs: list[Run]) -> None:
         for run in runs:

@@ -223,9 +223,7 @@ class Worker:
                 except StoreError as error:
                     logger.warning("the waiting claim could not be woken: %s", error)
             self.claimer.join(0.2)
-        for run in self.claimer.leftovers():
-            self._adopt([run])
-            self._give_back(run)
+        self.give_back(self.claimer.leftovers())
         for name in self.lanes:
             self._give_back_waiting(name)
 
@@ -406,6 +404,12 @@ class Worker:
             with self._quiet:
                 self._quiet.notify_all()
             self.claimer.nudge()
+
+    def give_back(self, runs: list[Run]) -> None:
+        """Give back claims that were handed to no lane; no attempt is used."""
+        self._adopt(runs)
+        for run in runs:
+            self._give_back(run)
 
     def give_back_late(self) -> None:
         """Give back what was claimed and could not start soon; no attempt is used."""

@@ -142,6 +142,26 @@ def test_what_is_no_exception_is_a_failure_and_the_worker_goes_on(
         assert (fine.delay().result(10), afine.delay().result(10)) == (1, 2)
 
 
+def test_what_leaves_the_event_loop_does_not_end_it(app: TaskQ) -> None:
+    """asyncio lets SystemExit out of the loop, and any task can stop the loop."""
+
+    @app.task(max_retry=0)
+    async def astray() -> str:
+        async def leave() -> None:
+            raise SystemExit(1)
+
+        side = asyncio.create_task(leave())
+        while not side.done():
+            await asyncio.sleep(0)
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0)
+        return type(side.exception()).__name__
+
+    with app.worker():
+        assert astray.delay().result(10) == "SystemExit"
+        assert astray.delay().result(10) == "SystemExit"
+
+
 class Mute(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
