@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from taskq.errors import LeaseLost
 from taskq.failure import failure_of
 from taskq.job import Claim, Outcome, State, WorkerInfo
 from taskq.options import Options
@@ -115,7 +116,12 @@ class Upkeep(Service):
         self._lapsed = seen
         self._look_at = now + self._interval * random.uniform(0.9, 1.1)
         if dead:
-            recover(self._app, self._info, dead, self._ttl)
+            try:
+                recover(self._app, self._info, dead, self._ttl)
+            except LeaseLost as error:
+                # This process stood still, or the store was emptied. What is left is looked for
+                # again, here or by others.
+                logger.warning("taking over jobs of the dead was cut short: %s", error)
             for lease in dead:
                 self._lapsed.pop(lease, None)
 

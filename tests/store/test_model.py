@@ -355,8 +355,8 @@ def test_every_store_does_as_the_model(new_place: NewPlace) -> None:
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=10 if isinstance(new_place(), FakePlace) else 50,
-            stateful_step_count=80,
+            max_examples=5 if isinstance(new_place(), FakePlace) else 25,
+            stateful_step_count=60,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
