@@ -19,6 +19,7 @@ from taskq.config import Config
 from taskq.context import add_app, remove_app
 from taskq.errors import (
     ConfigError,
+    DecodeError,
     Duplicate,
     EncodeError,
     InvalidOption,
@@ -136,6 +137,10 @@ class TaskQ:
                     self.store.enqueue([self._job(task, None, self._defaults, args, kwargs, None)]),
                 )
             task = found
+        if not isinstance(task, Task):
+            raise InvalidOption(
+                f"{task!r:.80} is not a task; make it one with @app.task, or give a task's name"
+            )
         return self.submit(task, self.options_of(task), args, kwargs, None)
 
     def submit(
@@ -272,8 +277,14 @@ class TaskQ:
     def read_call(self, job: Job) -> Call:
         """A job's arguments, tags and headers. :raises DecodeError: they cannot be read."""
         task = self.tasks.find(job.task)
-        hints = None if task is None else task.hints
-        return self.codec.decode_call(job.payload, hints, context=job.task)
+        if task is not None:
+            return self.codec.decode_call(job.payload, task.hints, context=job.task)
+        try:
+            return self.codec.decode_call(job.payload, None, context=job.task)
+        except DecodeError:
+            # The task is not known here, so its classes are not either: what was sent, as it is.
+            raw = self.codec.raw_call(job.payload, context=job.task)
+            return Call(tuple(raw.get("a", ())), raw.get("k", {}))
 
     def read_value(self, data: bytes) -> Any:
         return self.codec.decode(data)
@@ -413,8 +424,8 @@ def load_app(spec: str) -> TaskQ:
     try:
         module: Any = importlib.import_module(module_name)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
+        if isinstance(error, KeyboardInterrupt | ConfigError):
+            raise  # an app that could not be made says itself what is wrong
         if isinstance(error, ModuleNotFoundError) and error.name == module_name.split(".")[0]:
             raise ConfigError(
                 f"there is no module {module_name!r} in {here} or on the path"
@@ -433,8 +444,11 @@ def load_app(spec: str) -> TaskQ:
         if not hasattr(found, part):
             raise ConfigError(f"{module_name} has no {path!r}")
         found = getattr(found, part)
-    if not isinstance(found, TaskQ) and callable(found):
-        found = found()
+    if not isinstance(found, TaskQ | Task) and callable(found):
+        try:
+            found = found()
+        except Exception as error:
+            raise ConfigError(f"{spec} does not give an app:\n\n{_own_traceback(error)}") from error
     if not isinstance(found, TaskQ):
         raise ConfigError(f"{spec} is not a TaskQ app but {type(found).__name__}")
     return found

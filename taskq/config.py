@@ -52,7 +52,7 @@ def _count(low: int, high: int) -> Callable[[object], int]:
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError("takes a text")
+        raise ValueError("takes a text that is not empty")
     return value
 
 

@@ -100,6 +100,10 @@ def moment(name: str, value: object) -> Moment:
             )
         # Not .timestamp() alone: it is exact for aware datetimes, up to datetime.max.
         return Moment((value - _EPOCH).total_seconds(), absolute=True)
+    if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
+        raise InvalidOption(
+            f"{name} takes an aware datetime, a timedelta or seconds from now, not {_typed(value)}"
+        )
     return Moment(duration(name, value))
 
 

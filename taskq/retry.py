@@ -221,7 +221,7 @@ def _backoff(
     try:
         made = backoff(attempt, error)
         return None if made is None else _wait(made, 0.0)
-    except Exception:  # a user's function: the job must not be lost over it
+    except BaseException:  # a user's function: the job must not be lost over it
         logger.exception("a backoff function failed; the default backoff is used")
         return DEFAULT_BACKOFF.delay(attempt, rand())
 

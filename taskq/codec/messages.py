@@ -154,6 +154,19 @@ class Codec:
             raise _decode_error(error, "the call") from error.__cause__
         return call
 
+    def raw_call(self, data: bytes, *, context: str = "") -> dict[str, Any]:
+        """The JSON of a call, with its tags: to show where the task's types are not known.
+
+        :raises DecodeError: the bytes are no call.
+        """
+        tree, _ = self._parsed(data, "the call", context)
+        if type(tree) is not dict or type(tree.get("a", [])) is not list:
+            raise DecodeError("the call is no JSON object with a list of arguments")
+        if type(tree.get("k", {})) is not dict:
+            raise DecodeError('the call: "k", the keyword arguments, is no object')
+        call: dict[str, Any] = tree
+        return call
+
     def canonical(self, value: object, hints: Hints | None = None) -> bytes:
         """Bytes that are equal for equal values, in whatever order their dicts are.
 

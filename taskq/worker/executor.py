@@ -213,6 +213,8 @@ class Executor:
         options = run.options
         if options is None:
             options = _PLAIN if task is None else self.app.options_of(task)
+        if error is not None and not ours:
+            _cut_own_frames(error)
         now = run.now()
         decision = decide(
             options, claim, error, now, ours=ours, unknown_after=self.app.config.unknown_after
@@ -284,12 +286,14 @@ class Executor:
             logger.error(
                 "failed for good (%s): %s", reason, _short(error), exc_info=told, extra=extra
             )
+        elif isinstance(error, Snooze):
+            logger.info("snoozed for %.3g s", delay, extra=extra)
         elif state is State.RETRYING:
             logger.warning("will be tried again in %.3g s: %s", delay, _short(error), extra=extra)
         elif isinstance(error, WorkerStopping):
             logger.warning("given back, the worker stops", extra=extra)
         else:
-            logger.info("is %s: %s", state, _short(error), extra=extra)
+            logger.info("%s: %s", state, failure_of(error, 0, 0.0).message, extra=extra)
 
 
 class _Onion:
@@ -313,6 +317,17 @@ class _Onion:
 
     def __exit__(self, *error: Any) -> bool | None:
         return self._stack.__exit__(*error)
+
+
+def _cut_own_frames(error: BaseException) -> None:
+    """A task's traceback begins in the task, not in the worker that called it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(
+        "taskq.worker."
+    ):
+        trace = trace.tb_next
+    if trace is not None:
+        BaseException.with_traceback(error, trace)
 
 
 def _extra(run: Run) -> dict[str, object]:

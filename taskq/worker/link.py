@@ -11,24 +11,37 @@ from typing import Any
 Message = dict[str, Any]
 
 
+MOST_UNSENT = 1 << 20
+
+
 class Link:
-    """One end. Sending never fails: an end that is gone is noticed by reading."""
+    """One end. Sending never fails and never waits: an end that is gone is noticed by reading,
+    and what the other end does not take now is sent by a later `flush`."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._lock = threading.Lock()
         self._rest = b""
+        self._unsent = bytearray()
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
     def send(self, **message: Any) -> None:
-        data = json.dumps(message).encode() + b"\n"
-        try:
-            with self._lock:
-                self._socket.sendall(data)
-        except OSError:
-            pass  # the other end is gone; whoever reads learns of it and acts
+        with self._lock:
+            # An end that takes nothing for so long is dead or stopped; others see to that.
+            if len(self._unsent) < MOST_UNSENT:
+                self._unsent += json.dumps(message).encode() + b"\n"
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what has not been sent."""
+        with self._lock:
+            try:
+                while self._unsent:
+                    del self._unsent[: self._socket.send(self._unsent, socket.MSG_DONTWAIT)]
+            except OSError:
+                pass  # full, or gone; whoever reads learns of the latter and acts
 
     def read(self, *, wait: bool = True) -> list[Message] | None:
         """The messages that have come; None: the other end is gone.

@@ -24,6 +24,8 @@ class Service:
     """
 
     role = "service"
+    longest_pause = LONGEST_PAUSE
+    """Seconds between tries while the store is away, at most."""
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
@@ -77,7 +79,7 @@ class Service:
         if not self._away:
             self._away = True
             logger.warning("the store is away, trying again (%s): %s", self.role, error)
-        self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))
+        self._pause = min(self.longest_pause, max(FIRST_PAUSE, self._pause * 2))
         self.stopping.wait(self._pause * random.uniform(0.5, 1.0))
 
     def _store_answered(self) -> None:

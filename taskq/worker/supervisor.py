@@ -162,6 +162,7 @@ class Supervisor:
             else:
                 self._hear(key.data)
         for child in list(self._children):
+            child.link.flush()
             if child.process.poll() is not None:
                 self._bury(child)
         self._kill_overdue(time.monotonic())

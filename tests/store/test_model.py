@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -318,7 +318,11 @@ class StoreMachine(RuleBasedStateMachine):
         for id, job in zip(self.ids, self.store.get(self.ids), strict=True):
             assert told(job) == told(self.model.job(id))
         stats = self.store.stats()
-        assert [each.queue for each in stats] == sorted(self.model.queues)
+        # One that had a job for the time of a single call only need not be remembered.
+        shown = [each.queue for each in stats]
+        having = {self.model.job(id).queue for id in self.ids if self.model.job(id) is not None}
+        assert shown == sorted(shown)
+        assert having <= set(shown) <= set(self.model.queues)
         for each in stats:
             counts = {state: each.counts.get(state, 0) for state in State}
             assert counts == self.model.counts(each.queue)
@@ -355,10 +359,11 @@ def test_every_store_does_as_the_model(new_place: NewPlace) -> None:
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=5 if isinstance(new_place(), FakePlace) else 25,
-            stateful_step_count=60,
+            max_examples=10 if isinstance(new_place(), FakePlace) else 50,
+            stateful_step_count=40,
             deadline=None,
             derandomize=True,
+            phases=[Phase.explicit, Phase.generate],  # shrinking takes minutes
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -151,8 +151,7 @@ def test_what_leaves_the_event_loop_does_not_end_it(app: TaskQ) -> None:
             raise SystemExit(1)
 
         side = asyncio.create_task(leave())
-        while not side.done():
-            await asyncio.sleep(0)
+        await asyncio.wait([side])
         asyncio.get_running_loop().stop()
         await asyncio.sleep(0)
         return type(side.exception()).__name__

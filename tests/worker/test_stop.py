@@ -57,7 +57,9 @@ def test_after_the_grace_the_rest_is_given_back_without_an_attempt(app: TaskQ) -
         attempts.append(current_job().attempt)
         try:
             while going[0]:
-                time.sleep(0.001)  # a jump backwards is in no handler's range: CPython leaves it out
+                time.sleep(
+                    0.001
+                )  # a jump backwards is in no handler's range: CPython leaves it out
         except WorkerStopping:
             interrupted.append("def")
             raise

@@ -103,7 +103,7 @@ class Browse:
         leases = yield ("ZRANGE", *self._keys.named(["leases"]), 0, -1)
         if not leases:
             return []
-        held = [self._keys.held(lease.decode()) for lease in leases]
+        held = [self._keys.held(records.readable(lease)) for lease in leases]
         ids = [id for part in (yield self._verbs.call("members", keys=held)) for id in part]
         orders: list[tuple[int, bytes]] = []
         for start in range(0, len(ids), 500):
@@ -118,7 +118,7 @@ class Browse:
     def _ready(self, after: str, want: int) -> Steps[list[Row]]:
         if self._queue is None:
             counted = yield ("HKEYS", *self._keys.named(["counts"]))
-            queues: Sequence[str] = sorted({field[1:].decode() for field in counted})
+            queues: Sequence[str] = sorted({records.readable(field[1:]) for field in counted})
         else:
             queues = [self._queue]
         entries: list[tuple[int, bytes]] = []
@@ -144,7 +144,9 @@ class Browse:
             for n, row in enumerate(part):
                 if metas[n] is None:
                     continue
-                job = records.job(row.id.decode(), metas[n], bodies[n], extra[5 * n : 5 * n + 5])
+                job = records.job(
+                    records.readable(row.id), metas[n], bodies[n], extra[5 * n : 5 * n + 5]
+                )
                 if (
                     job.state in self._states
                     and _PLACES[job.state] == place
@@ -158,4 +160,8 @@ class Browse:
 
 def _due_row(entry: bytes, due: bytes) -> Iterator[Row]:
     order, _, id = entry.partition(b" ")
-    yield Row(id, f"{int(float(due))} {entry.decode()}", order=int(order) if order.isdigit() else 0)
+    yield Row(
+        id,
+        f"{int(float(due))} {records.readable(entry)}",
+        order=int(order) if order.isdigit() else 0,
+    )

@@ -32,6 +32,11 @@ _MOST = 10**15
 _VERSION = b"1"
 
 
+def readable(data: bytes) -> str:
+    """A name as text, whoever wrote it: what is not UTF-8 is shown escaped."""
+    return data.decode("utf-8", "backslashreplace")
+
+
 class Unreadable(Exception):
     """Stored bytes are not what taskq wrote."""
 

@@ -91,9 +91,9 @@ class _Idle(NamedTuple):
     reply: Any
     looked: float
 
-    def still_holds(self, wakes: Sequence[bytes]) -> bool:
+    def still_holds(self, wakes: Sequence[bytes], ticks: float) -> bool:
         """A look at the same places would find nothing either, and nothing is due yet."""
-        next_due = claimed([], self.reply, time.monotonic() - self.looked).next_due
+        next_due = claimed([], self.reply, ticks - self.looked).next_due
         return self.wakes == frozenset(wakes) and (next_due is None or next_due > 0)
 
 
@@ -220,15 +220,15 @@ class RedisStore:
         command, wakes = self._verbs.claim_command(lease, number, queues, limits)
         claims: list[Claim] = []
         idle = self._idle.pop(lease, None)
-        if wait > 0 and idle is not None and idle.still_holds(wakes):
+        if wait > 0 and idle is not None and idle.still_holds(wakes, self._ticks()):
             # The last look found nothing, and whatever became ready since left a token.
             reply, looked = idle.reply, idle.looked
         else:
-            reply, looked = self._link.call(command), time.monotonic()
+            reply, looked = self._link.call(command), self._ticks()
             claims = self._run(self._verbs.claims(lease, reply))
         due = due_of(reply) if reply != b"lost" else b""
         while not claims:
-            found = claimed(claims, reply, time.monotonic() - looked)
+            found = claimed(claims, reply, self._ticks() - looked)
             if reply[2]:
                 # It skipped so many entries of jobs that had moved on that it stopped.
                 popped = None
@@ -241,11 +241,15 @@ class RedisStore:
                     self._idle[lease] = _Idle(frozenset(wakes), reply, looked)
                     return found
                 popped, reply = self._wait_and_claim(lease, number, queues, limits, left, wakes)
-            looked = time.monotonic()
+            looked = self._ticks()
             claims = self._run(self._verbs.claims(lease, reply))
             if popped == wakes[0]:
                 break
         return claimed(claims, reply)
+
+    def _ticks(self) -> float:
+        """For how long something lasts, by the clock that decides what is due."""
+        return time.monotonic() if self._clock is None else self._clock.now()
 
     def _wait_and_claim(
         self,

@@ -274,7 +274,7 @@ class Verbs:
             now, n, first, missing = yield self.call("promote", most, *targets, keys=keys)
             moved += n
             due = None if first == b"" else (float(first) - float(now)) / 1000
-            targets = [each.decode() for each in missing[:_MOST_TARGETS]]
+            targets = [records.readable(each) for each in missing[:_MOST_TARGETS]]
             self._remember(targets)
             if not targets:
                 if due is None or due > 0 or moved >= limit or not n:
@@ -288,7 +288,7 @@ class Verbs:
     def lapsed(self) -> Steps[list[Lapsed]]:
         reply = yield self.call("lapsed")
         pairs = zip(reply[::2], reply[1::2], strict=True)
-        return [Lapsed(lease.decode(), float(at) == 0) for lease, at in pairs]
+        return [Lapsed(records.readable(lease), float(at) == 0) for lease, at in pairs]
 
     def reclaim(
         self, lease: str, number: int, dead: Sequence[str], limit: int
@@ -331,7 +331,7 @@ class Verbs:
     def stats(self, queues: Sequence[str] | None) -> Steps[list[QueueStats]]:
         if queues is None:
             counted = yield ("HKEYS", *self._keys.named(["counts"]))
-            queues = list({field[1:].decode() for field in counted})
+            queues = list({records.readable(field[1:]) for field in counted})
         names = sorted(set(queues))
         found: list[QueueStats] = []
         for start in range(0, len(names), 100):
@@ -349,7 +349,7 @@ class Verbs:
 
     def workers(self) -> Steps[list[WorkerInfo]]:
         reply = yield self.call("workers")
-        leases = [lease.decode() for lease in reply[::3]]
+        leases = [records.readable(lease) for lease in reply[::3]]
         sizes = yield self.call("sizes", keys=[self._keys.held(lease) for lease in leases])
         found = []
         for n, lease in enumerate(leases):
