@@ -15,7 +15,7 @@ __all__ = ["redis_server", "redis_url"]
 @pytest.fixture(autouse=True)
 def _no_shared_tasks_of_other_tests() -> Iterator[None]:
     """Tasks that a test declares without an app are every app's of the process; they go with it."""
-    before = dict(shared._tasks)
+    tasks, before = shared._tasks, dict(shared._tasks)
     yield
-    shared._tasks.clear()
-    shared._tasks.update(before)
+    tasks.clear()
+    tasks.update(before)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskq import TaskQ, current_job
+from taskq.registry import shared
 from tests.support.fixtures import redis_server, redis_url  # noqa: F401 - fixtures
 
 
@@ -19,6 +20,8 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.chdir(tmp_path)
+    # A process of its own would know no task that another test module declared without an app.
+    monkeypatch.setattr(shared, "_tasks", {})
 
 
 @pytest.fixture(params=["sqlite", "redis"])
