@@ -36,7 +36,9 @@ def mypy(file: Path) -> Found:
 
 
 def pyright(file: Path) -> Found:
-    told = run(["pyright", "--outputjson", str(file)])
+    told = run(
+        [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", str(file)]
+    )
     try:
         found = json.loads(told)["generalDiagnostics"]
     except ValueError:
