@@ -20,7 +20,9 @@ Checker = Callable[[Path], Found]
 
 
 def mypy(file: Path) -> Found:
-    told = run(["mypy", "--strict", "--no-error-summary", "--no-pretty", str(file)])
+    told = run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--no-pretty", str(file)]
+    )
     errors: dict[int, str] = {}
     types: dict[int, str] = {}
     for line in told.splitlines():
