@@ -20,9 +20,7 @@ Checker = Callable[[Path], Found]
 
 
 def mypy(file: Path) -> Found:
-    told = run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--no-pretty", str(file)]
-    )
+    told = run(["mypy", "--strict", "--no-error-summary", "--no-pretty", str(file)])
     errors: dict[int, str] = {}
     types: dict[int, str] = {}
     for line in told.splitlines():
@@ -38,9 +36,7 @@ def mypy(file: Path) -> Found:
 
 
 def pyright(file: Path) -> Found:
-    told = run(
-        [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", str(file)]
-    )
+    told = run(["pyright", "--pythonpath", sys.executable, "--outputjson", str(file)])
     try:
         found = json.loads(told)["generalDiagnostics"]
     except ValueError:
