@@ -134,5 +134,11 @@ for first, entries in pairs(ranked) do
   rouse(KEYS[first + 3])
 end
 schedule(dues, wakes)
+-- A queue that had a job for the time of this call only is known all the same.
+for field, n in pairs(changes) do
+  if n == 0 then
+    call('HSETNX', COUNTS, field, 0)
+  end
+end
 write_counts()
 return reply
