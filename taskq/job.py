@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -302,14 +301,6 @@ def new_id() -> str:
     tail[0] = tail[0] & 0x3F | 0x80
     digits = (head + tail).hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
-def is_id(text: str) -> bool:
-    """True if the text is a UUID in its usual form."""
-    try:
-        return str(uuid.UUID(text)) == text
-    except ValueError:
-        return False
 
 
 def _after_fork() -> None:

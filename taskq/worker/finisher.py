@@ -24,12 +24,12 @@ NOTE_EVERY = 0.5
 class Finisher(Service):
     """Keeps trying while the store is away; an outcome is dropped only when its lease is lost.
 
-    :param written: told how many outcomes were confirmed (or refused for good), after each call.
+    :param written: told after each call, when its outcomes are confirmed or refused for good.
     """
 
     role = "finisher"
 
-    def __init__(self, store: Store, written: Callable[[int], None]) -> None:
+    def __init__(self, store: Store, written: Callable[[], None]) -> None:
         super().__init__()
         self._store = store
         self._written = written
@@ -122,7 +122,7 @@ class Finisher(Service):
                         extra={"job_id": outcome.claim.id, "task": outcome.claim.task},
                     )
         self._batch = []
-        self._written(len(batch))
+        self._written()
 
 
 def _merged(older: Note, newer: Note | None) -> Note:

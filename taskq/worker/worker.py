@@ -129,9 +129,6 @@ class Worker:
         self.done = threading.Event()
         """It has ended by itself: a burst is over, or something broke."""
         self.broken: str | None = None
-        self.count = 0
-        """Outcomes written so far."""
-        self.last_round_trip = time.monotonic()
         self._slots = slots
         self._condemned = condemned
         self._quiet = threading.Condition()
@@ -319,7 +316,6 @@ class Worker:
 
     def claimed(self, next_due: float | None) -> None:
         """A claim was answered."""
-        self.last_round_trip = time.monotonic()
         self.upkeep.due_in(next_due)
 
     # -- runs -------------------------------------------------------------------------
@@ -399,9 +395,7 @@ class Worker:
     def _noted(self, run: Run) -> None:
         self.finisher.note(run)
 
-    def _written(self, count: int) -> None:
-        self.count += count
-        self.last_round_trip = time.monotonic()
+    def _written(self) -> None:
         if self.finisher.drained:
             with self._quiet:
                 self._quiet.notify_all()

@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from taskq.job import Moment, State, is_id, new_id
+from taskq.job import Moment, State, new_id
 
 MANY = 20_000
 
@@ -115,24 +115,6 @@ def test_a_fork_while_other_threads_make_ids_does_not_block_the_child() -> None:
     finally:
         going = False
         thread.join()
-
-
-@pytest.mark.parametrize(
-    ("text", "is_one"),
-    [
-        (new_id(), True),
-        (str(uuid.uuid4()), True),
-        (new_id().upper(), False),
-        (new_id().replace("-", ""), False),
-        ("{" + new_id() + "}", False),
-        ("urn:uuid:" + new_id(), False),
-        ("order-7", False),
-        ("", False),
-    ],
-    ids=["v7", "v4", "upper", "bare", "braces", "urn", "word", "empty"],
-)
-def test_is_id(text: str, is_one: bool) -> None:
-    assert is_id(text) is is_one
 
 
 def test_a_moment_is_an_instant_or_a_duration() -> None:

@@ -84,6 +84,9 @@ class _TravellingClock(Clock, Protocol):
     def listen(self, callback: Callable[[float], None]) -> None: ...
 
 
+_REMEMBERED = 100
+
+
 class _Idle(NamedTuple):
     """A claim that found nothing: the wake keys of where it looked, the reply, and when."""
 
@@ -238,6 +241,8 @@ class RedisStore:
                 if found.next_due is not None:
                     left = min(left, found.next_due)
                 if left <= 0 or due_of(reply) != due:
+                    if len(self._idle) >= _REMEMBERED:
+                        self._idle.clear()  # of leases that are gone; the others look once more
                     self._idle[lease] = _Idle(frozenset(wakes), reply, looked)
                     return found
                 popped, reply = self._wait_and_claim(lease, number, queues, limits, left, wakes)
